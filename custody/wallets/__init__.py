@@ -1,0 +1,1 @@
+"""The wallet book: what we hold where, moved by observed chain facts only, and its comparison with the chain."""
