@@ -11,7 +11,7 @@ import hashlib
 import msgspec
 
 from custody.ledger.rejections import Rejection
-from custody.ledger.transactions import TYPES, AnyTransaction, Genesis, Transaction
+from custody.ledger.transactions import TYPES, AnyTransaction, Transaction
 
 MAX_PAYLOAD = 1 << 20
 """Bytes. A range with its facts is the largest payload; clients are held to less by the API."""
@@ -59,16 +59,6 @@ def explain(payload: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         return str(exc)[:200]
     return "not in canonical form"
-
-
-def genesis_hash(payload: bytes) -> str:
-    """The ledger's name: the domain-separated SHA-256 of its genesis payload, hex."""
-    return hashlib.sha256(b"custody/genesis/1\0" + payload).hexdigest()
-
-
-def is_genesis(transaction: AnyTransaction) -> bool:
-    """Whether this is block 0's only transaction."""
-    return isinstance(transaction, Genesis)
 
 
 def digest(payload: bytes) -> str:

@@ -19,7 +19,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 class Founded(Event, frozen=True, kw_only=True, tag="ledger.founded"):
     """Block 0."""
 
-    ledger: str
     name: str
     quorum: int
 

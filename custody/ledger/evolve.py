@@ -41,7 +41,7 @@ def evolve(state: State, event: ev.Event) -> None:
 
 
 def _founded(state: State, event: ev.Founded) -> None:
-    state.ledger, state.quorum = event.ledger, event.quorum
+    state.quorum = event.quorum
 
 
 def _key(state: State, event: ev.KeyPut) -> None:

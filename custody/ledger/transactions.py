@@ -77,7 +77,7 @@ class ParameterRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Genesis(Transaction, frozen=True, kw_only=True, tag="genesis"):
-    """Block 0. It names no ledger: its own hash becomes the ledger's name."""
+    """Block 0. It names no ledger: the hash of the block it makes becomes the ledger's name."""
 
     name: str
     quorum: int

@@ -108,8 +108,8 @@ def _remember(state: State, admitted: Admitted, code: str) -> None:
 
 
 def found(payload: bytes) -> tuple[State, tuple[ev.Event, ...]] | Rejection:
-    """The state after block 0. Errors: those of forms, `key_weak`, `last_admin` when the quorum can't be met, and
-    those of the chains, assets and parameters it lists."""
+    """The state after block 0; its builder sets `ledger` to block 0's hash. Errors: those of forms, `key_exists`,
+    `key_weak`, `last_admin` when the quorum can't be met, and those of the chains, assets and parameters it lists."""
     said = encoding.decode(payload)
     if isinstance(said, Rejection):
         return said
@@ -120,7 +120,7 @@ def found(payload: bytes) -> tuple[State, tuple[ev.Event, ...]] | Rejection:
         return wrong
     state = State()
     events: list[ev.Event] = [
-        ev.Founded(ledger=encoding.genesis_hash(payload), name=said.name, quorum=said.quorum),
+        ev.Founded(name=said.name, quorum=said.quorum),
     ]
     once: dict[str, None] = {}
     for key in said.keys:

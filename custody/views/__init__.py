@@ -1,0 +1,1 @@
+"""Read models, rebuilt from the journal at start and moved by durable blocks only. Whoever asks, asks here."""
