@@ -76,12 +76,15 @@ class Sequencer:
         sealer: SigningKey,
         *,
         clock: Callable[[], int],
+        appended: Callable[[float], None] | None = None,
     ) -> None:
-        """`clock` gives unix milliseconds. The replica stands at the journal's tip."""
+        """`clock` gives unix milliseconds. The replica stands at the journal's tip. `appended` hears how many seconds
+        each durable write took."""
         self._journal = journal
         self._replica = replica
         self._sealer = sealer
         self._clock = clock
+        self._appended = appended
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(MAX_WAITING)
         self._subscribers: list[Subscriber] = []
         self.failed: JournalError | None = None
@@ -94,6 +97,11 @@ class Sequencer:
         """The writer's own replica; it may be a block ahead of the disk, so it answers nobody but the writer."""
         return self._replica
 
+    @property
+    def ledger(self) -> str:
+        """The genesis hash."""
+        return self._replica.state.ledger
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Hear of every block from the next one on."""
         self._subscribers.append(subscriber)
@@ -102,6 +110,10 @@ class Sequencer:
         """The number a key should use next."""
         window = self._replica.state.windows.get(key)
         return 0 if window is None else window.high + 1
+
+    def was_said(self, key: str, seq: int) -> bool:
+        """Whether a key's sequence number is used and still remembered: the same envelope again gets its answer."""
+        return self._replica.state.said.get(key, seq) is not None
 
     async def submit(self, envelope: Envelope) -> Receipt | Rejection:
         """The answer once it is durable: a receipt for what was journaled (also a rejection that was), a `Rejection`
@@ -151,6 +163,8 @@ class Sequencer:
 
     async def _write(self, executed: Executed, batch: list[_Waiting]) -> None:
         """Make the block durable on a worker thread; shielded, since a cancelled write is still a write."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         append = asyncio.ensure_future(asyncio.to_thread(self._journal.append, (executed.block,)))
         try:
             await asyncio.shield(append)
@@ -165,6 +179,8 @@ class Sequencer:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(Stopped(f"the journal could not be written: {exc}"))
             raise
+        if self._appended is not None:
+            self._appended(loop.time() - began)
         self._publish(executed)
 
     def _publish(self, executed: Executed) -> None:

@@ -1,0 +1,85 @@
+"""The concrete parts of each chain, chosen by its configured family: the only module that names adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from chains.evm.adapter import EvmAdapter, EvmSettings
+from chains.pool.events import PoolEvents
+from chains.pool.limiter import Accounts
+from chains.pool.pool import Pool, open_pool
+from chains.pool.settings import BreakerSettings, PoolSettings, ProviderSettings
+from chains.ports import Adapter
+from chains.solana.adapter import SolanaAdapter, SolanaSettings
+from custody.configuration import read_secret
+from custody.settings import ChainModel, ProviderModel
+
+
+class ChainParts(msgspec.Struct, frozen=True, kw_only=True):
+    """One chain's settings, pool and adapter."""
+
+    model: ChainModel
+    pool: Pool
+    adapter: Adapter
+
+
+def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: PoolEvents | None = None) -> ChainParts:
+    """Raises `ConfigurationError` for a credential that can't be read. Call on the running loop; close the pool."""
+    pool = open_pool(
+        model.chain,
+        model.family,
+        [_provider(item, folder) for item in model.providers],
+        settings=PoolSettings(
+            breaker=BreakerSettings(
+                silent_failures=model.pool.silent_failures,
+                silent_seconds=model.pool.silent_seconds,
+                open_seconds=model.pool.open_seconds,
+                open_cap_seconds=model.pool.open_cap_seconds,
+            )
+        ),
+        accounts=accounts,
+        events=events,
+    )
+    return ChainParts(model=model, pool=pool, adapter=_adapter(model, pool))
+
+
+def _provider(item: ProviderModel, folder: Path) -> ProviderSettings:
+    url = item.url or read_secret(item.url_credential, folder).decode("ascii")
+    return ProviderSettings(
+        name=item.name,
+        url=url,
+        account=item.account,
+        vendor=item.vendor,
+        requests_per_second=item.requests_per_second,
+        concurrency=item.concurrency,
+        timeout_seconds=item.timeout_seconds,
+    )
+
+
+def _adapter(model: ChainModel, pool: Pool) -> Adapter:
+    if model.evm is not None:
+        return EvmAdapter(
+            EvmSettings(
+                chain=model.chain,
+                chain_id=int(model.identity),
+                max_fee=int(model.evm.max_fee),
+                max_tip=int(model.evm.max_tip),
+                max_gas=model.evm.max_gas,
+                traces=model.evm.traces,
+                contracts=model.evm.contracts,
+            ),
+            pool,
+        )
+    assert model.solana is not None, "the settings have one family's table"
+    return SolanaAdapter(
+        SolanaSettings(
+            chain=model.chain,
+            genesis_hash=model.identity,
+            price_floor=model.solana.price_floor,
+            price_cap=model.solana.price_cap,
+            price_percentile=model.solana.price_percentile,
+        ),
+        pool,
+    )

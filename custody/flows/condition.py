@@ -1,0 +1,45 @@
+"""How each chain is doing, as its workers see it: for status, readiness, metrics and the pausing flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chains.errors import ChainError
+
+
+@dataclass(slots=True)
+class Condition:
+    """One chain. Times are monotonic seconds, by the loop's clock; None: never."""
+
+    chain: str
+    clock: Callable[[], float]
+    latest: int = 0
+    finalized: int = 0
+    scanned_at: float | None = None
+    progressed_at: float | None = None
+    failing_since: float | None = None
+    error_code: str = ""
+    error: str = ""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Withdrawals that can't go for a reason of the moment: id → why."""
+
+    def scanned(self) -> None:
+        """A look at the chain succeeded, whether it showed anything new or not."""
+        self.scanned_at = self.clock()
+        self.failing_since = None
+        self.error_code = self.error = ""
+
+    def progressed(self) -> None:
+        """The cursor moved."""
+        self.progressed_at = self.clock()
+
+    def failed(self, error: ChainError) -> None:
+        """A look at the chain failed."""
+        if self.failing_since is None:
+            self.failing_since = self.clock()
+        self.error_code, self.error = error.code, error.message
+
+    def failing_for(self) -> float:
+        """Seconds since the first failure after the last success; 0 when all is well."""
+        return 0.0 if self.failing_since is None else self.clock() - self.failing_since

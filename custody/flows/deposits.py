@@ -1,0 +1,169 @@
+"""A chain's cursor: the one worker that moves it, range by range, whatever is on hold.
+
+Pauses never stop it: a deposit is recorded as soon as it can be trusted, and the ledger decides when to credit it. On
+its way the worker keeps the watched set and the ledger's list in step, so that an address is handed out only after
+the scanner knows it, and takes balance samples exactly at the cursor for reconciliation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import msgspec
+import structlog
+
+from chains.errors import ChainError
+from chains.observations import Balance, Block
+from chains.ports import Adapter, Tier, WatchList
+from custody import intake
+from custody.drafting import tokens_of
+from custody.flows.condition import Condition
+from custody.flows.roster import Entry, Roster
+from custody.ledger import transactions as tx
+from custody.ledger.rejections import Rejection
+from custody.sequencer import Busy, Receipt
+from custody.views.books import Books
+from custody.voice import Voice
+
+_log = structlog.get_logger(__name__)
+
+
+class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`poll_seconds` between looks when nothing is new; `range_limit` positions in one range; `backoff_seconds` after
+    a failed look, doubling up to `backoff_cap_seconds`."""
+
+    poll_seconds: float = 1.0
+    range_limit: int = 64
+    backoff_seconds: float = 0.5
+    backoff_cap_seconds: float = 15.0
+
+
+class ChainWatch:
+    """Scans one chain from the ledger's cursor on."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        voice: Voice,
+        books: Books,
+        roster: Roster,
+        condition: Condition,
+        settings: WatchSettings,
+    ) -> None:
+        self.chain = adapter.chain
+        self._adapter = adapter
+        self._voice = voice
+        self._books = books
+        self._roster = roster
+        self._condition = condition
+        self._settings = settings
+        self._watch = WatchList()
+        self._samples: list[Balance] = []
+        self._compared: asyncio.Future[int] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. A chain's trouble is waited out here; anything else is a bug and ends the daemon."""
+        backoff = self._settings.backoff_seconds
+        while True:
+            try:
+                moved = await self.step()
+            except ChainError as exc:
+                self._condition.failed(exc)
+                _log.warning("scan_failed", chain=self.chain, code=exc.code, error=exc.message)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, self._settings.backoff_cap_seconds)
+                continue
+            except Busy:
+                moved = False
+            backoff = self._settings.backoff_seconds
+            if not moved:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next poll, or sooner when an address waits to be watched."""
+        changed = self._roster.changed
+        if self._roster.entries(self.chain, self._watch.version):
+            return
+        try:
+            async with asyncio.timeout(self._settings.poll_seconds):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    async def step(self) -> bool:
+        """One look: whether the cursor moved. Raises `ChainError`, `Busy`."""
+        await self._acknowledge()
+        state = self._books.state
+        row = state.cursors.need(self.chain)
+        self._watch.list_tokens(tokens_of(state, self.chain), state.chains.need(self.chain).tokens)
+        cursor = Block(
+            position=row.position, height=row.height, hash=row.hash, parent_position=0, parent_hash="", time=0
+        )
+        found = await self._adapter.scan(cursor, self._watch, self._limit(row.position))
+        self._condition.scanned()
+        if found is None:
+            await self._compare()
+            return False
+        answer = await self._voice.say(lambda ledger, seq: intake.scanned(found, ledger=ledger, seq=seq))
+        if not accepted(answer):
+            _log.warning("scan_refused", chain=self.chain, code=answer.code, first=found.first, last=found.last)
+            return False
+        self._condition.progressed()
+        self._condition.finalized = max(self._condition.finalized, found.last)
+        await self._compare()
+        return True
+
+    async def _acknowledge(self) -> None:
+        """Watch what the ledger attested since, then tell the ledger, address by address in its order."""
+        for entry in self._roster.entries(self.chain, self._watch.version):
+            self._watch.add(entry.address, Tier(entry.tier))
+        watched = self._books.state.chains.need(self.chain).watched
+        for entry in self._roster.entries(self.chain, watched):
+            if entry.order > self._watch.version:
+                break
+            answer = await self._voice.say(partial(_assigned, self.chain, entry))
+            if not accepted(answer):
+                _log.warning("address_not_assigned", chain=self.chain, code=answer.code)
+                return
+
+    def _limit(self, position: int) -> int:
+        """Ranges end exactly where a balance was sampled."""
+        if not self._samples:
+            return self._settings.range_limit
+        return max(1, min(self._settings.range_limit, self._samples[0].position - position))
+
+    def compare(self, samples: list[Balance]) -> asyncio.Future[int]:
+        """Hand in balances to be compared when the cursor arrives at their positions. The future's result is how many
+        were compared; those that the cursor had already passed are dropped. One comparison at a time."""
+        assert self._compared is None or self._compared.done(), "one comparison at a time"
+        self._samples = sorted(samples, key=lambda sample: (sample.position, sample.address, sample.token))
+        self._compared = asyncio.get_running_loop().create_future()
+        self._compared_count = 0
+        return self._compared
+
+    async def _compare(self) -> None:
+        if self._compared is None or self._compared.done():
+            return
+        position = self._books.state.cursors.need(self.chain).position
+        due = tuple(sample for sample in self._samples if sample.position == position)
+        if due:
+            answer = await self._voice.say(
+                lambda ledger, seq: intake.observed(self.chain, position, due, ledger=ledger, seq=seq)
+            )
+            if accepted(answer):
+                self._compared_count += len(due)
+            else:
+                _log.warning("balances_refused", chain=self.chain, code=answer.code)
+        self._samples = [sample for sample in self._samples if sample.position > position]
+        if not self._samples:
+            self._compared.set_result(self._compared_count)
+
+
+def accepted(answer: Receipt | Rejection) -> bool:
+    """Whether the ledger took it."""
+    return isinstance(answer, Receipt) and answer.ok
+
+
+def _assigned(chain: str, entry: Entry, ledger: str, seq: int) -> tx.AddressAssigned:
+    return tx.AddressAssigned(ledger=ledger, seq=seq, chain=chain, address=entry.address, watched=entry.order)

@@ -1,0 +1,272 @@
+"""Every limit and place the daemon is configured with, once, with its unit and its reason.
+
+`config/custody.toml` names the chain files, the asset file and the policy file beside it. Assets and policy are
+proposals: they found the ledger at `custodyd init`, and afterwards the ledger's own state rules. URLs that carry a key
+are secrets and stand in credentials by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field, model_validator
+
+from custody.configuration import Location, Reading, Settings
+from custody.policy.parameters import BY_NAME, Scope
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+class ProviderModel(Settings):
+    """One upstream endpoint. Exactly one of `url` and `url_credential`; the latter names a credential that holds the
+    whole URL, for providers that put a key into it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    url: str = ""
+    url_credential: str = ""
+    account: str = ""
+    vendor: str = ""
+    requests_per_second: Annotated[float, Field(gt=0, le=100_000)]
+    concurrency: Annotated[int, Field(gt=0, le=1024)] = 32
+    timeout_seconds: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _one_url(self) -> ProviderModel:
+        if bool(self.url) == bool(self.url_credential):
+            raise ValueError("give either url or url_credential")
+        return self
+
+
+class WatchModel(Settings):
+    """The cursor's pace; see `custody.flows.deposits.WatchSettings`."""
+
+    poll_seconds: Seconds = 1.0
+    range_limit: Annotated[int, Field(gt=0, le=1024)] = 64
+    backoff_seconds: Seconds = 0.5
+    backoff_cap_seconds: Seconds = 15.0
+
+
+class PayoutModel(Settings):
+    """Paying; see `custody.flows.withdrawals.PayoutSettings` and `custody.flows.attempts.AttemptSettings`."""
+
+    poll_seconds: Seconds = 0.5
+    in_flight: Annotated[int, Field(gt=0, le=256)] = 16
+    retry_seconds: Seconds = 2.0
+    retry_cap_seconds: Seconds = 60.0
+    resend_seconds: Seconds = 2.0
+    bump_seconds: Seconds = 120.0
+    filler_seconds: Seconds = 60.0
+    reserve: Digits = "0"
+    rent_cap: Digits = "0"
+
+
+class SweepModel(Settings):
+    """Collecting deposits into the hot wallet. `minimum` by asset, in the asset's unit; an asset that is not named is
+    not swept."""
+
+    poll_seconds: Seconds = 30.0
+    minimum: dict[str, Digits] = Field(default_factory=dict)
+
+
+class PauseModel(Settings):
+    """Automatic holds; see `custody.flows.pausing.PauseSettings`."""
+
+    poll_seconds: Seconds = 0.5
+    grace_seconds: Seconds = 10.0
+    calm_seconds: Seconds = 30.0
+    sick_seconds: Seconds = 5.0
+
+
+class PoolModel(Settings):
+    """How sick providers are left alone; see `chains.pool.settings`."""
+
+    silent_failures: Annotated[int, Field(gt=0)] = 5
+    silent_seconds: Seconds = 2.0
+    open_seconds: Seconds = 5.0
+    open_cap_seconds: Seconds = 300.0
+
+
+class EvmModel(Settings):
+    """Wei per gas, whatever the chain or a provider asks; see `chains.evm.adapter.EvmSettings`."""
+
+    max_fee: Digits
+    max_tip: Digits
+    max_gas: Annotated[int, Field(ge=21_000)] = 500_000
+    traces: bool = False
+    contracts: bool = False
+
+
+class SolanaModel(Settings):
+    """Micro-lamports a compute unit; see `chains.solana.adapter.SolanaSettings`."""
+
+    price_floor: Annotated[int, Field(ge=0)] = 0
+    price_cap: Annotated[int, Field(ge=0)] = 1_000_000
+    price_percentile: Annotated[int, Field(ge=0, le=100)] = 75
+
+
+class ChainModel(Settings):
+    """One chain: `config/chains/<name>.toml`. `identity`: the EVM chain id, or Solana's genesis hash."""
+
+    chain: Name
+    family: Literal["evm", "solana"]
+    identity: str
+    providers: Annotated[tuple[ProviderModel, ...], Field(min_length=1, max_length=16)]
+    evm: EvmModel | None = None
+    solana: SolanaModel | None = None
+    watch: WatchModel = WatchModel()
+    payouts: PayoutModel = PayoutModel()
+    sweeps: SweepModel = SweepModel()
+    pause: PauseModel = PauseModel()
+    pool: PoolModel = PoolModel()
+
+    @model_validator(mode="after")
+    def _its_family(self) -> ChainModel:
+        if (self.evm is None) == (self.family == "evm") or (self.solana is None) == (self.family == "solana"):
+            raise ValueError(f"a chain of the family {self.family} has the table [{self.family}] and no other")
+        if self.family == "evm" and not self.identity.isdecimal():
+            raise ValueError("identity is the chain id in decimal digits")
+        names = [provider.name for provider in self.providers]
+        if len(set(names)) != len(names):
+            raise ValueError("two providers have the same name")
+        return self
+
+
+class RepresentationModel(Settings):
+    """An asset on one chain; `minimum` deposit in the representation's own unit."""
+
+    chain: Name
+    token: str
+    decimals: Annotated[int, Field(ge=0, le=30)]
+    program: str = ""
+    minimum: Digits = "1"
+
+
+class AssetModel(Settings):
+    """An asset and its representations. Its unit is the finest of them."""
+
+    asset: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.-]{0,15}$")]
+    representations: Annotated[tuple[RepresentationModel, ...], Field(min_length=1, max_length=64)]
+
+    @property
+    def decimals(self) -> int:
+        """Of the unit."""
+        return max(item.decimals for item in self.representations)
+
+
+class AssetsModel(Settings):
+    """`config/assets.toml`: a proposal for the ledger."""
+
+    assets: tuple[AssetModel, ...]
+
+
+class ParameterModel(Settings):
+    """One number of the policy; `scope` is an asset or a chain."""
+
+    name: str
+    scope: str
+    value: Digits
+
+
+class PolicyModel(Settings):
+    """`config/policy.toml`: a proposal for the ledger."""
+
+    parameters: tuple[ParameterModel, ...] = ()
+
+
+class DaemonModel(Settings):
+    """`config/custody.toml`. Relative paths are relative to the file.
+
+    `data`: the journal and the daemon's keys. `admins`: how many admin keys must say the same before keys, assets,
+    chains or parameters change; fixed at `init`. `drain_seconds`: how long a SIGTERM waits for what is under way.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "custody"
+    data: Location
+    admin_socket: Location = Path("/run/custody/admin.sock")
+    signer_socket: Location = Path("/run/custody-signer/signer.sock")
+    signer_identity: Location
+    listen: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$")] = "127.0.0.1:8420"
+    chains: Annotated[tuple[Location, ...], Field(min_length=1, max_length=64)]
+    assets: Location
+    policy: Location
+    admins: Annotated[int, Field(ge=1, le=16)] = 2
+    drain_seconds: Seconds = 30.0
+    max_journal_bytes: Annotated[int, Field(gt=0)] = 1 << 40
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def journal(self) -> Path:
+        """The journal's file."""
+        return self.data / "journal.db"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the daemon's own keys."""
+        return self.data / "keys"
+
+
+class Everything(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, checked together. `folder`: where bare credential names are looked for beside systemd's."""
+
+    daemon: DaemonModel
+    chains: tuple[ChainModel, ...]
+    assets: AssetsModel
+    policy: PolicyModel
+    folder: Path
+
+
+def load(path: Path) -> Everything:
+    """Read `custody.toml` and every file it names. Raises `ConfigurationError` with all that is wrong."""
+    reading = Reading()
+    daemon = reading.file(path, DaemonModel)
+    reading_ends_without(daemon, reading)
+    assert daemon is not None, "a reading without it has ended"
+    chains = [(file, reading.file(file, ChainModel)) for file in daemon.chains]
+    assets = reading.file(daemon.assets, AssetsModel)
+    policy = reading.file(daemon.policy, PolicyModel)
+    names = [chain.chain for _, chain in chains if chain is not None]
+    for place, (file, chain) in enumerate(chains):
+        if chain is not None and names.index(chain.chain) != place and len(names) == len(chains):
+            reading.complain(file, "chain", f"{chain.chain} is configured twice")
+    if assets is not None and len(names) == len(chains):
+        _check_assets(daemon.assets, assets, names, reading)
+    if policy is not None and assets is not None:
+        _check_policy(daemon.policy, policy, [item.asset for item in assets.assets], names, reading)
+    reading.end()
+    assert assets is not None, "a reading without it has ended"
+    assert policy is not None, "a reading without it has ended"
+    found = tuple(chain for _, chain in chains if chain is not None)
+    return Everything(daemon=daemon, chains=found, assets=assets, policy=policy, folder=path.absolute().parent)
+
+
+def reading_ends_without(settings: Settings | None, reading: Reading) -> None:
+    """Stop early when the first file could not be read: nothing else can be found without it."""
+    if settings is None:
+        reading.end()
+
+
+def _check_assets(path: Path, assets: AssetsModel, chains: list[str], reading: Reading) -> None:
+    taken: dict[tuple[str, str], str] = {}
+    for place, asset in enumerate(assets.assets):
+        for item in asset.representations:
+            where = f"assets[{place}].representations"
+            if item.chain not in chains:
+                reading.complain(path, where, f"{asset.asset} names the chain {item.chain}, which is not configured")
+            if taken.setdefault((item.chain, item.token), asset.asset) != asset.asset:
+                reading.complain(path, where, f"{asset.asset} names a token of {item.chain} that is another asset's")
+    for chain in chains:
+        if (chain, "native") not in taken:
+            reading.complain(path, "assets", f"the native coin of {chain} must be an asset, since fees are paid in it")
+
+
+def _check_policy(path: Path, policy: PolicyModel, assets: list[str], chains: list[str], reading: Reading) -> None:
+    for place, item in enumerate(policy.parameters):
+        known = BY_NAME.get(item.name)
+        if known is None:
+            reading.complain(path, f"parameters[{place}].name", "there is no parameter of this name")
+        elif item.scope not in (assets if known.scope is Scope.ASSET else chains):
+            reading.complain(path, f"parameters[{place}].scope", f"not a configured {known.scope.value}")

@@ -1,0 +1,50 @@
+"""A key of the daemon's with which it speaks to its own ledger: builds, numbers, signs and submits.
+
+One voice for each key, because a key's sequence numbers must be given out in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from custody.envelope import envelopes
+from custody.envelope.ed25519 import SigningKey
+from custody.envelope.envelopes import Envelope
+from custody.ledger import encoding
+from custody.ledger.rejections import Rejection
+from custody.ledger.transactions import Transaction
+from custody.sequencer import Receipt, Sequencer
+
+Sentence = Callable[[str, int], Transaction]
+"""(ledger, seq) → the transaction."""
+
+
+class Voice:
+    """Says things under one key."""
+
+    __slots__ = ("_key", "_next", "_sequencer")
+
+    def __init__(self, key: SigningKey, sequencer: Sequencer) -> None:
+        self._key = key
+        self._sequencer = sequencer
+        self._next = 0
+
+    @property
+    def key(self) -> str:
+        """The key's id."""
+        return self._key.id
+
+    async def say(self, sentence: Sentence) -> Receipt | Rejection:
+        """Submit one transaction and return its durable answer. Raises `Busy`, `Stopped`."""
+        seq = max(self._next, self._sequencer.next_sequence(self._key.id))
+        self._next = seq + 1
+        said = sentence(self._sequencer.ledger, seq)
+        return await self._sequencer.submit(envelopes.sign(self._key, encoding.encode(said)))
+
+    async def relay(self, envelope: Envelope) -> Receipt | Rejection:
+        """Submit what another key has signed (the signer's attestations and signed bytes)."""
+        return await self._sequencer.submit(envelope)
+
+    def reference(self, name: str) -> str:
+        """A keyed hash of an id for a chain's memo, 32 hex digits: stable for us, meaningless to anybody else."""
+        return encoding.digest(self._key.sign(b"custody/memo/1\0" + name.encode()))[:32]
