@@ -15,7 +15,7 @@ from chains.observations import Block
 from chains.pool.limiter import Accounts
 from chains.ports import Adapter
 from custody.configuration import ConfigurationError
-from custody.daemon.parts import ChainParts, open_chain
+from custody.daemon.compose import ChainParts, open_chain
 from custody.envelope import envelopes
 from custody.envelope.ed25519 import SigningKey
 from custody.envelope.keyfile import KeyFileError, create_key_file, read_key_file

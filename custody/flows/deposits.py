@@ -8,6 +8,7 @@ the scanner knows it, and takes balance samples exactly at the cursor for reconc
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -20,11 +21,13 @@ from custody import intake
 from custody.drafting import tokens_of
 from custody.flows.condition import Condition
 from custody.flows.roster import Entry, Roster
+from custody.ledger import invariants
 from custody.ledger import transactions as tx
 from custody.ledger.rejections import Rejection
 from custody.sequencer import Busy, Receipt
 from custody.views.books import Books
 from custody.voice import Voice
+from custody.wallets.reconciliation import Statement
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +40,13 @@ class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     range_limit: int = 64
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 15.0
+
+
+@dataclass(slots=True)
+class _Comparison:
+    position: int
+    samples: tuple[Balance, ...]
+    done: asyncio.Future[tuple[Statement, ...] | None]
 
 
 class ChainWatch:
@@ -59,8 +69,7 @@ class ChainWatch:
         self._condition = condition
         self._settings = settings
         self._watch = WatchList()
-        self._samples: list[Balance] = []
-        self._compared: asyncio.Future[int] | None = None
+        self._comparison: _Comparison | None = None
 
     async def run(self) -> None:
         """Until cancelled. A chain's trouble is waited out here; anything else is a bug and ends the daemon."""
@@ -94,6 +103,7 @@ class ChainWatch:
     async def step(self) -> bool:
         """One look: whether the cursor moved. Raises `ChainError`, `Busy`."""
         await self._acknowledge()
+        await self._compare()
         state = self._books.state
         row = state.cursors.need(self.chain)
         self._watch.list_tokens(tokens_of(state, self.chain), state.chains.need(self.chain).tokens)
@@ -128,36 +138,43 @@ class ChainWatch:
                 return
 
     def _limit(self, position: int) -> int:
-        """Ranges end exactly where a balance was sampled."""
-        if not self._samples:
+        """Ranges end exactly where balances were sampled."""
+        if self._comparison is None or self._comparison.position <= position:
             return self._settings.range_limit
-        return max(1, min(self._settings.range_limit, self._samples[0].position - position))
+        return min(self._settings.range_limit, self._comparison.position - position)
 
-    def compare(self, samples: list[Balance]) -> asyncio.Future[int]:
-        """Hand in balances to be compared when the cursor arrives at their positions. The future's result is how many
-        were compared; those that the cursor had already passed are dropped. One comparison at a time."""
-        assert self._compared is None or self._compared.done(), "one comparison at a time"
-        self._samples = sorted(samples, key=lambda sample: (sample.position, sample.address, sample.token))
-        self._compared = asyncio.get_running_loop().create_future()
-        self._compared_count = 0
-        return self._compared
+    async def compare(self, position: int, samples: tuple[Balance, ...]) -> tuple[Statement, ...] | None:
+        """Have the ledger compare balances, all valid at one finalized position, when the cursor stands exactly there.
+
+        The chain's statements at that moment, None when the cursor had already passed. One comparison at a time;
+        a cancelled one is forgotten.
+        """
+        assert self._comparison is None, "one comparison at a time"
+        done: asyncio.Future[tuple[Statement, ...] | None] = asyncio.get_running_loop().create_future()
+        self._comparison = _Comparison(position=position, samples=samples, done=done)
+        try:
+            return await done
+        finally:
+            self._comparison = None
 
     async def _compare(self) -> None:
-        if self._compared is None or self._compared.done():
+        wanted = self._comparison
+        if wanted is None or wanted.done.done():
             return
-        position = self._books.state.cursors.need(self.chain).position
-        due = tuple(sample for sample in self._samples if sample.position == position)
-        if due:
-            answer = await self._voice.say(
-                lambda ledger, seq: intake.observed(self.chain, position, due, ledger=ledger, seq=seq)
-            )
-            if accepted(answer):
-                self._compared_count += len(due)
-            else:
-                _log.warning("balances_refused", chain=self.chain, code=answer.code)
-        self._samples = [sample for sample in self._samples if sample.position > position]
-        if not self._samples:
-            self._compared.set_result(self._compared_count)
+        cursor = self._books.state.cursors.need(self.chain).position
+        if cursor > wanted.position:
+            wanted.done.set_result(None)
+        if cursor != wanted.position:
+            return
+        # Before the ledger's verdict, which may put a surplus into suspense and so make the books equal.
+        mine = tuple(item for chain, item in invariants.statements(self._books.state) if chain == self.chain)
+        answer = await self._voice.say(
+            lambda ledger, seq: intake.observed(self.chain, cursor, wanted.samples, ledger=ledger, seq=seq)
+        )
+        if not accepted(answer):
+            _log.warning("balances_refused", chain=self.chain, code=answer.code)
+        if not wanted.done.done():
+            wanted.done.set_result(mine if accepted(answer) else None)
 
 
 def accepted(answer: Receipt | Rejection) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from custody.ledger.rejections import Rejection
 from custody.ledger.transactions import TYPES, AnyTransaction, Transaction
 
-MAX_PAYLOAD = 1 << 20
+MAX_PAYLOAD = 4 << 20
 """Bytes. A range with its facts is the largest payload; clients are held to less by the API."""
 
 _DECODER: msgspec.json.Decoder[AnyTransaction] = msgspec.json.Decoder(AnyTransaction)

@@ -24,7 +24,7 @@ from custody.ledger.identifiers import (
 from custody.ledger.rejections import Rejection
 
 MAX_TEXT = 500
-MAX_LIST = 4096
+MAX_LIST = 16_384
 MAX_LEGS = 1000
 MAX_PURPOSES = 32
 MAX_RAW = 16_384
