@@ -1,0 +1,169 @@
+"""The questions this project asks EVM nodes, typed. No decisions: what an answer means is said elsewhere."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from chains.errors import Retryable
+from chains.evm import codec
+from chains.pool.calls import Answer, Call, Priority, Upstream
+
+T = TypeVar("T")
+
+FINALIZED = "finalized"
+LATEST = "latest"
+
+QUICK = 10.0
+"""Seconds until a small answer is worthless: a head, a fee or a balance of ten seconds ago is asked for again."""
+
+HEAVY = 30.0
+"""Seconds for a whole block, its logs or its traces: a large one takes a slow provider that long."""
+
+_HEADER: msgspec.json.Decoder[codec.Header | None] = msgspec.json.Decoder(codec.Header | None)
+_BLOCK: msgspec.json.Decoder[codec.FullBlock | None] = msgspec.json.Decoder(codec.FullBlock | None)
+_LOGS = msgspec.json.Decoder(list[codec.Log])
+_TRACES = msgspec.json.Decoder(list[codec.Trace])
+_RECEIPT: msgspec.json.Decoder[codec.Receipt | None] = msgspec.json.Decoder(codec.Receipt | None)
+_QUANTITY = msgspec.json.Decoder(codec.Quantity)
+_DATA = msgspec.json.Decoder(codec.Data)
+_HASH = msgspec.json.Decoder(codec.Hash)
+
+
+class _Located(msgspec.Struct):
+    """Any answer that names the transaction; the rest of it doesn't matter."""
+
+    hash: codec.Hash
+
+
+class _FeeHistory(msgspec.Struct, rename="camel"):
+    base_fee_per_gas: list[codec.Quantity]
+
+
+_LOCATED: msgspec.json.Decoder[_Located | None] = msgspec.json.Decoder(_Located | None)
+_FEE_HISTORY = msgspec.json.Decoder(_FeeHistory)
+
+
+class EvmRpc:
+    """Typed calls over an `Upstream`. Raises what `Upstream.call` raises, and `Retryable` (`malformed`)."""
+
+    __slots__ = ("upstream",)
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+
+    async def chain_ids(self) -> tuple[Answer[str], ...]:
+        """`eth_chainId` of every provider."""
+        return await self.upstream.call_each(_call("eth_chainId", (), Priority.HEAD), _QUANTITY)
+
+    async def header(self, tag: str | int, priority: Priority = Priority.HEAD) -> codec.Header:
+        """A block without transactions, by tag or number. Raises `Retryable` (`lacks_data`) where there is none."""
+        found = await self.upstream.call(_call("eth_getBlockByNumber", (_tag(tag), False), priority), _HEADER)
+        return _present(found, f"block {tag}")
+
+    async def headers(self, tag: str | int) -> tuple[Answer[codec.Header | None], ...]:
+        """The same, from every provider."""
+        call = _call("eth_getBlockByNumber", (_tag(tag), False), Priority.QUORUM)
+        return await self.upstream.call_each(call, _HEADER)
+
+    async def block(self, number: int, priority: Priority) -> codec.FullBlock:
+        """A block with its transactions."""
+        call = _call("eth_getBlockByNumber", (hex(number), True), priority, HEAVY)
+        return _present(await self.upstream.call(call, _BLOCK), f"block {number}")
+
+    async def transfers(self, block_hash: str, contracts: list[str], priority: Priority) -> list[codec.Log]:
+        """The Transfer logs of some contracts in the one block of that hash (EIP-234): a number could by now mean
+        another block."""
+        return await self.upstream.call(_transfers(block_hash, contracts, priority), _LOGS)
+
+    async def transfers_each(self, block_hash: str, contracts: list[str]) -> tuple[Answer[list[codec.Log]], ...]:
+        """The same, from every provider."""
+        return await self.upstream.call_each(_transfers(block_hash, contracts, Priority.QUORUM), _LOGS)
+
+    async def traces(self, number: int, priority: Priority) -> list[codec.Trace]:
+        """Every call frame of a block (`trace_block`, an extension that not all providers have)."""
+        return await self.upstream.call(_call("trace_block", (hex(number),), priority, HEAVY), _TRACES)
+
+    async def receipt(self, tx: str, priority: Priority) -> codec.Receipt:
+        """The receipt of a transaction that is known to be in a block."""
+        call = _call("eth_getTransactionReceipt", (tx,), priority)
+        return _present(await self.upstream.call(call, _RECEIPT), f"receipt of {tx}")
+
+    async def receipts_each(self, tx: str) -> tuple[Answer[codec.Receipt | None], ...]:
+        """The receipt from every provider, for evidence."""
+        call = _call("eth_getTransactionReceipt", (tx,), Priority.BROADCAST)
+        return await self.upstream.call_each(call, _RECEIPT)
+
+    async def known_each(self, tx: str) -> tuple[Answer[bool], ...]:
+        """Whether each provider knows a transaction, pooled or mined."""
+        call = _call("eth_getTransactionByHash", (tx,), Priority.BROADCAST)
+        answers = await self.upstream.call_each(call, _LOCATED)
+        return tuple(
+            Answer[bool](a.provider, None if a.error else a.value is not None and a.value.hash == tx, a.error)
+            for a in answers
+        )
+
+    async def send_each(self, raw: bytes) -> tuple[Answer[str], ...]:
+        """Send once to every provider."""
+        call = _call("eth_sendRawTransaction", ("0x" + raw.hex(),), Priority.BROADCAST, HEAVY, broadcast=True)
+        return await self.upstream.call_each(call, _HASH)
+
+    async def balance(self, address: str, number: int) -> int:
+        """Wei at a block."""
+        call = _call("eth_getBalance", (address, hex(number)), Priority.QUORUM)
+        return await self._number(call)
+
+    async def view(self, contract: str, data: bytes, number: int) -> bytes:
+        """What a contract answers at a block, without a transaction."""
+        asked = {"to": contract, "data": "0x" + data.hex()}
+        call = _call("eth_call", (asked, hex(number)), Priority.QUORUM)
+        return codec.raw_data(await self.upstream.call(call, _DATA))
+
+    async def code(self, address: str) -> bytes:
+        """What stands at an address now: nothing for an ordinary account."""
+        call = _call("eth_getCode", (address, LATEST), Priority.LIVE)
+        return codec.raw_data(await self.upstream.call(call, _DATA))
+
+    async def estimate(self, sender: str, to: str, value: int, data: bytes) -> int:
+        """Gas that a transaction would take now. Raises `Verdict` when it would fail."""
+        asked = {"from": sender, "to": to, "value": hex(value), "data": "0x" + data.hex()}
+        return await self._number(_call("eth_estimateGas", (asked,), Priority.LIVE))
+
+    async def next_base_fee(self) -> int:
+        """The base fee of the block that comes next, in wei per gas (the last entry of `eth_feeHistory`)."""
+        call = _call("eth_feeHistory", ("0x1", LATEST, []), Priority.LIVE)
+        fees = (await self.upstream.call(call, _FEE_HISTORY)).base_fee_per_gas
+        if not fees:
+            raise codec.malformed("fee history", fees)
+        return codec.quantity(fees[-1])
+
+    async def tip(self) -> int:
+        """The priority fee that the provider suggests, in wei per gas."""
+        call = _call("eth_maxPriorityFeePerGas", (), Priority.LIVE)
+        return await self._number(call)
+
+    async def _number(self, call: Call) -> int:
+        answer = await self.upstream.call(call, _QUANTITY)
+        return codec.quantity(answer)
+
+
+def _call(
+    method: str, params: tuple[object, ...], priority: Priority, deadline: float = QUICK, *, broadcast: bool = False
+) -> Call:
+    return Call(method=method, params=params, priority=priority, deadline=deadline, broadcast=broadcast)
+
+
+def _transfers(block_hash: str, contracts: list[str], priority: Priority) -> Call:
+    asked = {"blockHash": block_hash, "address": contracts, "topics": [codec.TRANSFER]}
+    return _call("eth_getLogs", (asked,), priority, HEAVY)
+
+
+def _tag(tag: str | int) -> str:
+    return hex(tag) if isinstance(tag, int) else tag
+
+
+def _present(found: T | None, what: str) -> T:
+    if found is None:
+        raise Retryable("lacks_data", f"{what} is not there")
+    return found

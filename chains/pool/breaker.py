@@ -1,0 +1,178 @@
+"""When a provider is left alone: the error breaker that comes back by itself, and latches that wait for a person.
+
+Pure: `now` is monotonic seconds. The breaker counts what the *provider* did wrong; being throttled or being asked a
+wrong question is not among it. Half open, it hands out few permits, and a permit that is returned without an outcome
+(a cancelled call) frees its place again: a probe that vanishes must not wedge the breaker.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+
+from chains.pool.classify import Blame
+from chains.pool.settings import BreakerSettings
+from chains.pool.spread import spread
+
+_BUCKETS = 30
+"""Parts of the window: old failures leave it in steps of a thirtieth."""
+
+
+class State(IntEnum):
+    """The values are those of the metric `chains_breaker_state`."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
+
+
+class ErrorBreaker:
+    """Closed → open on too many failures → half open after a pause → closed on a few good answers in a row.
+
+    `name` only seeds the spread of pauses. Every `enter` must be matched by exactly one `leave` with its ticket.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_closed_at",
+        "_epoch",
+        "_failing_since",
+        "_failures_in_a_row",
+        "_good_probes",
+        "_name",
+        "_open_until",
+        "_opened",
+        "_probes",
+        "_probes_allowed",
+        "_relapses",
+        "_settings",
+        "_state",
+    )
+
+    def __init__(self, name: str, settings: BreakerSettings) -> None:
+        self._name, self._settings = name, settings
+        self._state = State.CLOSED
+        self._buckets: deque[list[int]] = deque()
+        self._epoch = 0
+        self._opened = 0
+        self._relapses = 0
+        self._open_until = 0.0
+        self._closed_at = 0.0
+        self._failing_since = 0.0
+        self._failures_in_a_row = 0
+        self._probes = 0
+        self._probes_allowed = 1
+        self._good_probes = 0
+
+    def state(self, now: float) -> State:
+        """Where it stands; an open breaker whose pause is over is half open, asked or not."""
+        if self._state is State.OPEN and now >= self._open_until:
+            return State.HALF_OPEN
+        return self._state
+
+    def ready_at(self, now: float) -> float | None:
+        """When a call may pass: `now`, the end of the pause, or None while the probes that are out decide it."""
+        if self._state is State.OPEN:
+            return max(now, self._open_until)
+        if self._state is State.HALF_OPEN and self._probes >= self._probes_allowed:
+            return None
+        return now
+
+    def enter(self, now: float) -> int:
+        """Let one call pass; the ticket says under which epoch. Only when `ready_at` is `now`."""
+        if self._state is State.OPEN:
+            assert now >= self._open_until, "an open breaker lets nothing pass"
+            self._state = State.HALF_OPEN
+            self._epoch += 1
+            self._probes, self._probes_allowed, self._good_probes = 0, 1, 0
+        if self._state is State.HALF_OPEN:
+            assert self._probes < self._probes_allowed, "more probes than allowed"
+            self._probes += 1
+        return self._epoch
+
+    def leave(self, ticket: int, now: float, blame: Blame | None) -> None:
+        """One call is over; `blame` None: without an outcome. Calls of an earlier epoch say nothing about this one."""
+        if ticket != self._epoch or self._state is State.OPEN:
+            return
+        if self._state is State.HALF_OPEN:
+            self._probes -= 1
+            self._leave_half_open(now, blame)
+        elif blame in {Blame.SUCCESS, Blame.FAILURE}:
+            self._leave_closed(now, failed=blame is Blame.FAILURE)
+
+    def _leave_half_open(self, now: float, blame: Blame | None) -> None:
+        if blame is Blame.FAILURE:
+            self._open(now)
+        elif blame is Blame.SUCCESS:
+            self._good_probes += 1
+            self._probes_allowed += max(1, self._probes_allowed // 2)
+            if self._good_probes >= self._settings.probes_to_close:
+                self._close(now)
+
+    def _leave_closed(self, now: float, *, failed: bool) -> None:
+        if self._relapses and now - self._closed_at >= self._settings.calm_seconds:
+            self._relapses = 0
+        self._count(now, failed=failed)
+        if not failed:
+            self._failures_in_a_row = 0
+            return
+        if self._failures_in_a_row == 0:
+            self._failing_since = now
+        self._failures_in_a_row += 1
+        silent = (
+            self._failures_in_a_row >= self._settings.silent_failures
+            and now - self._failing_since >= self._settings.silent_seconds
+        )
+        calls = sum(bucket[1] for bucket in self._buckets)
+        failures = sum(bucket[2] for bucket in self._buckets)
+        if silent or (calls >= self._settings.min_calls and failures >= calls * self._settings.failure_ratio):
+            self._open(now)
+
+    def _count(self, now: float, *, failed: bool) -> None:
+        step = self._settings.window_seconds / _BUCKETS
+        slot = int(now / step)
+        if not self._buckets or self._buckets[-1][0] != slot:
+            self._buckets.append([slot, 0, 0])
+            while self._buckets[0][0] <= slot - _BUCKETS:
+                self._buckets.popleft()
+        self._buckets[-1][1] += 1
+        self._buckets[-1][2] += failed
+
+    def _open(self, now: float) -> None:
+        settings = self._settings
+        pause = min(settings.open_seconds * 2.0**self._relapses, settings.open_cap_seconds)
+        pause *= 1.0 + settings.spread * (2.0 * spread(self._name, self._opened) - 1.0)
+        self._opened += 1
+        self._relapses = min(self._relapses + 1, 32)
+        self._state, self._open_until = State.OPEN, now + pause
+        self._epoch += 1
+
+    def _close(self, now: float) -> None:
+        self._state, self._closed_at = State.CLOSED, now
+        self._epoch += 1
+        self._buckets.clear()
+        self._failures_in_a_row = 0
+
+
+class Latch:
+    """Set by a fact, released by a person: a refused key, a proven lie. The first reason stays."""
+
+    __slots__ = ("reason", "since")
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.since = 0.0
+
+    @property
+    def state(self) -> State:
+        """Open while latched."""
+        return State.OPEN if self.reason else State.CLOSED
+
+    def set(self, now: float, reason: str) -> None:
+        """Latch, for `reason` (never empty)."""
+        if not self.reason:
+            self.reason, self.since = reason or "unnamed", now
+
+    def release(self) -> None:
+        """A person has looked."""
+        self.reason = ""

@@ -1,0 +1,88 @@
+"""What the pool lets others see: a hook for metrics and logs, and a snapshot for status, holds and scrapes.
+
+The core never imports a metrics or logging library. An observer is called synchronously after the pool's own state is
+settled and after permits are back; it must be quick and must not raise.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from chains.pool.breaker import State
+from chains.pool.calls import Priority
+from chains.pool.methods import MethodClass
+
+
+class PoolEvents(Protocol):
+    """An observer of one or more pools."""
+
+    def request_finished(
+        self, chain: str, provider: str, method_class: MethodClass, result: str, seconds: float
+    ) -> None:
+        """One request is over. `result` is a `classify.Kind`, or `cancelled`; `seconds` from permit to answer."""
+        ...
+
+    def breaker_changed(self, chain: str, provider: str, breaker: str, state: State) -> None:
+        """`breaker` is `error`, `auth` or `integrity`."""
+        ...
+
+    def shed(self, chain: str, priority: Priority, reason: str) -> None:
+        """A call was refused or thrown out to keep the queue bounded. `reason`: `queue_full`, `too_late`."""
+        ...
+
+    def limiter_changed(self, chain: str, provider: str, tokens: float, rate: float) -> None:
+        """An account was throttled: what is left, and the rate (requests a second) to begin again with."""
+        ...
+
+
+class Unobserved:
+    """The observer of a pool that nobody watches."""
+
+    __slots__ = ()
+
+    def request_finished(
+        self, chain: str, provider: str, method_class: MethodClass, result: str, seconds: float
+    ) -> None:
+        """Nobody asked."""
+
+    def breaker_changed(self, chain: str, provider: str, breaker: str, state: State) -> None:
+        """Nobody asked."""
+
+    def shed(self, chain: str, priority: Priority, reason: str) -> None:
+        """Nobody asked."""
+
+    def limiter_changed(self, chain: str, provider: str, tokens: float, rate: float) -> None:
+        """Nobody asked."""
+
+
+class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider at one moment. Times are seconds before that moment (`…_ago`) or after it (`…_for`); None: never.
+
+    `may_ask` is whether a call could be sent now or as soon as a token or slot is free; `reason` says why not.
+    `failing_for` counts from the first throttle or failure since the last good answer: it is how a black hole shows
+    before a breaker has seen enough of it.
+    """
+
+    name: str
+    host: str
+    account: str
+    may_ask: bool
+    reason: str
+    error_breaker: State
+    auth_breaker: State
+    integrity_breaker: State
+    last_error: str
+    last_error_message: str
+    last_error_ago: float | None
+    last_success_ago: float | None
+    failing_for: float | None
+    frozen_for: float
+    in_flight: int
+    concurrency: int
+    learned_rate: float
+    contract_rate: float
+    tokens: float
+    latest: int | None
+    finalized: int | None

@@ -1,0 +1,204 @@
+"""Everything the pool knows about one provider, and the one answer it is kept for: may it be asked, and when?
+
+Pure: `now` is monotonic seconds. A permit is the right to send one request; taking it moves limiter, slots and breaker
+together, and giving it back, with an outcome or without, moves them all again.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from chains.errors import cap
+from chains.pool.breaker import ErrorBreaker, Latch, State
+from chains.pool.calls import Priority
+from chains.pool.classify import TREATMENT, Blame, Classification, Kind
+from chains.pool.concurrency import Slots
+from chains.pool.events import ProviderHealth
+from chains.pool.limiter import Limiter
+from chains.pool.methods import method_class
+from chains.pool.service import FAIR, STALE_SECONDS, ServiceTime
+from chains.pool.settings import PoolSettings, ProviderSettings
+
+NEVER = inf
+"""Until a person does something."""
+
+
+class Permit:
+    """The right to send one request to one provider; given back exactly once, through `Provider.finish`."""
+
+    __slots__ = ("epoch", "granted_at", "method", "open", "priority", "provider")
+
+    def __init__(self, provider: Provider, epoch: int, granted_at: float, priority: Priority, method: str) -> None:
+        self.provider, self.epoch, self.granted_at = provider, epoch, granted_at
+        self.priority, self.method = priority, method
+        self.open = True
+
+
+class Provider:
+    """The state of one configured provider. `order` is its place in the configuration."""
+
+    __slots__ = (
+        "_last_error",
+        "_last_error_at",
+        "_last_success_at",
+        "_unsupported",
+        "asked",
+        "auth",
+        "breaker",
+        "failing_since",
+        "finalized",
+        "integrity",
+        "latest",
+        "limiter",
+        "name",
+        "order",
+        "pool_settings",
+        "service",
+        "settings",
+        "slots",
+        "vendor",
+    )
+
+    def __init__(self, order: int, settings: ProviderSettings, pool_settings: PoolSettings, limiter: Limiter) -> None:
+        self.order, self.name, self.vendor = order, settings.name, settings.known_vendor
+        self.settings, self.pool_settings = settings, pool_settings
+        self.limiter = limiter
+        self.slots = Slots(settings.concurrency, pool_settings.urgent_slots)
+        self.breaker = ErrorBreaker(settings.name, pool_settings.breaker)
+        self.auth, self.integrity = Latch(), Latch()
+        self.service = ServiceTime()
+        self.asked = 0
+        self.latest: int | None = None
+        self.finalized: int | None = None
+        self.failing_since: float | None = None
+        self._unsupported: dict[str, float] = {}
+        self._last_error: Classification | None = None
+        self._last_error_at = 0.0
+        self._last_success_at: float | None = None
+
+    def ready_at(self, now: float, priority: Priority, method: str) -> float | None:
+        """When it may be asked: `now`; later; `NEVER`; or None, when a request in flight must end first."""
+        if self.auth.reason or self.integrity.reason:
+            return NEVER
+        if self._unsupported:
+            until = self._unsupported.get(method, 0.0)
+            if until > now:
+                return until
+        broken_until = self.breaker.ready_at(now)
+        limited_until = self.limiter.ready_at(now, priority)
+        if broken_until is None:
+            return limited_until if limited_until > now else None
+        later = max(broken_until, limited_until)
+        if later > now:
+            return later
+        return now if self.slots.free(priority) else None
+
+    def begin(self, now: float, priority: Priority, method: str) -> Permit:
+        """Take a permit. Only when `ready_at` is `now`."""
+        self.limiter.take(now, priority)
+        self.slots.take(priority)
+        self.asked += 1
+        return Permit(self, self.breaker.enter(now), now, priority, method)
+
+    def finish(self, permit: Permit, now: float, outcome: Classification | None, *, sent: bool) -> None:
+        """Give a permit back. `outcome` None: cancelled, and if not even `sent`, the token was not spent."""
+        assert permit.open, "a permit was given back twice"
+        permit.open = False
+        self.slots.give_back()
+        if outcome is None:
+            self.breaker.leave(permit.epoch, now, None)
+            if not sent:
+                self.limiter.give_back(permit.priority)
+            return
+        blame = TREATMENT[outcome.kind].blame
+        self.breaker.leave(permit.epoch, now, blame)
+        if blame is Blame.SUCCESS:
+            self._last_success_at, self.failing_since = now, None
+            self.limiter.succeeded(permit.granted_at)
+            self.service.observe(method_class(permit.method), now - permit.granted_at)
+        elif self.failing_since is None and outcome.kind not in {Kind.UNKNOWN, Kind.HURRIED}:
+            self.failing_since = now
+        if outcome.kind is not Kind.OK:
+            self._learn(permit, now, outcome)
+
+    def _learn(self, permit: Permit, now: float, outcome: Classification) -> None:
+        if outcome.kind is Kind.THROTTLED:
+            self.limiter.throttled(now, permit.granted_at, outcome.pause)
+        elif outcome.kind is Kind.AUTH:
+            self.auth.set(now, f"{outcome.name}: {cap(outcome.message)}")
+        elif outcome.kind is Kind.UNSUPPORTED:
+            self._unsupported[permit.method] = now + self.pool_settings.unsupported_ttl_seconds
+        if outcome.kind is not Kind.CHAIN_VERDICT:
+            self._last_error, self._last_error_at = outcome, now
+
+    def report_heights(self, latest: int | None, finalized: int | None) -> None:
+        """What it last said about the chain; None leaves a value as it was."""
+        self.latest = self.latest if latest is None else latest
+        self.finalized = self.finalized if finalized is None else finalized
+
+    def release(self) -> None:
+        """A person has looked: the latches open, and what was learned about methods is forgotten."""
+        self.auth.release()
+        self.integrity.release()
+        self._unsupported.clear()
+
+    def fair_wait(self, seconds: float, method: str, now: float) -> bool:
+        """Whether a call without an answer had waited long enough for the provider to be blamed."""
+        last = self._last_success_at
+        if last is None or now - last > STALE_SECONDS:
+            return True
+        return seconds >= FAIR * self.service.usual(method_class(method))
+
+    def obstacle(self, now: float) -> str:
+        """Why it may not be asked now, for people; empty when it may (or only waits for a token or a slot)."""
+        if self.integrity.reason:
+            return f"quarantined: {self.integrity.reason}"
+        if self.auth.reason:
+            return f"locked out: {self.auth.reason}"
+        if self.breaker.state(now) is State.OPEN:
+            at = self.breaker.ready_at(now)
+            assert at is not None
+            return f"breaker open for {at - now:.1f} s more{self._because()}"
+        frozen = self.limiter.frozen_until() - now
+        return f"throttled, paused for {frozen:.1f} s more" if frozen > 0.0 else ""
+
+    def lacks(self, method: str, now: float) -> str:
+        """Why it isn't asked for this method, for people; empty when it is."""
+        until = self._unsupported.get(method, 0.0)
+        return f"doesn't offer {method}, asked again in {until - now:.0f} s" if until > now else ""
+
+    def _because(self) -> str:
+        return f" ({self._last_error.name})" if self._last_error else ""
+
+    def states(self, now: float) -> tuple[State, State, State]:
+        """The breakers: error, auth, integrity."""
+        return self.breaker.state(now), self.auth.state, self.integrity.state
+
+    def health(self, now: float) -> ProviderHealth:
+        """The snapshot."""
+        error, auth, integrity = self.states(now)
+        reason = self.obstacle(now)
+        last = self._last_error
+        return ProviderHealth(
+            name=self.name,
+            host=self.settings.host,
+            account=self.limiter.name,
+            may_ask=not reason,
+            reason=reason,
+            error_breaker=error,
+            auth_breaker=auth,
+            integrity_breaker=integrity,
+            last_error=last.name if last else "",
+            last_error_message=cap(last.message) if last else "",
+            last_error_ago=now - self._last_error_at if last else None,
+            last_success_ago=None if self._last_success_at is None else now - self._last_success_at,
+            failing_for=None if self.failing_since is None else now - self.failing_since,
+            frozen_for=max(0.0, self.limiter.frozen_until() - now),
+            in_flight=self.slots.in_flight,
+            concurrency=self.slots.limit,
+            learned_rate=self.limiter.rate(now),
+            contract_rate=self.limiter.contract,
+            tokens=self.limiter.tokens(now),
+            latest=self.latest,
+            finalized=self.finalized,
+        )

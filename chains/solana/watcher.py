@@ -1,0 +1,264 @@
+"""Reading finalized slots into proven ranges: nothing advances past a block that isn't proven.
+
+`getBlocks` is only a hint about where blocks are. What counts is that each block names its parent: a block joins on to
+our last one, or the block in between is fetched first, or the range ends before it. So a node that reports existing
+blocks as skipped, as an overwhelmed one does by the hundred, can delay us and nothing more. The rules are
+`finality`'s; this room does the asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from chains.errors import ChainError, Integrity, NoProvider, Retryable
+from chains.observations import Block, Head, Outcome, Range
+from chains.ports import WatchList
+from chains.solana.codec import (
+    DECODER,
+    Findings,
+    Own,
+    WatchIndex,
+    message_digest,
+    outcome,
+    place,
+    read_block,
+)
+from chains.solana.finality import Ruling, Statement, Witness, judge, needed
+from chains.solana.rpc import CONFIRMED, FINALIZED, SolanaRpc, decode_base64
+
+PARALLEL: Final = 4
+"""Blocks read at once: decoded ones are tens of megabytes each, and a healthy provider keeps ahead with two."""
+
+GAP_WINDOW: Final = 5_000
+"""Slots listed at once when a whole range is empty: 5,000 numbers are 50 kB."""
+
+GAP_WINDOWS: Final = 100
+"""Such windows looked through in one scan: 500,000 slots, about 35 hours of a halted chain."""
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One block that may be believed, and what it says about our addresses."""
+
+    block: Block
+    findings: Findings
+
+
+class Watcher:
+    """The scanner of one chain. It keeps no cursor: that is the ledger's."""
+
+    __slots__ = ("chain", "index", "rpc")
+
+    def __init__(self, chain: str, rpc: SolanaRpc) -> None:
+        self.chain, self.rpc = chain, rpc
+        self.index = WatchIndex()
+
+    async def head(self) -> Head:
+        """The newest confirmed and the newest finalized block. Raises `Retryable` (`not_yet`)."""
+        return Head(latest=await self._tip(CONFIRMED), finalized=await self._tip(FINALIZED))
+
+    async def block(self, position: int) -> Block | None:
+        """The finalized block at a slot, None when a later block proves the slot skipped.
+
+        Raises `Retryable` (`absent_unproven`) when neither can be shown, `unproven` when too few say the same, and
+        `Integrity` (`providers_disagree`).
+        """
+        witnesses = await self._read(position)
+        if witnesses:
+            return self._agreed(witnesses)
+        for later in await self._occupied(position + 1, position + GAP_WINDOW):
+            witnesses = await self._read(later)
+            if witnesses:
+                if self._agreed(witnesses).parent_position < position:
+                    return None
+                break
+        raise Retryable("absent_unproven", f"slot {position} is neither served nor proven skipped")
+
+    async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
+        """The proven blocks after `cursor` among the next `limit` slots, or None when there is nothing newer.
+
+        Where a hole in the chain is wider than `limit`, the range holds the one block that ends it. Raises `Integrity`
+        (`parent_mismatch`, `providers_disagree`, `unsupported_transaction_version`), `Retryable` (`unproven`,
+        `absent_unproven` and the pool's), `Permanent` (`token_program_unsupported`).
+        """
+        self.index.catch_up(watch)
+        versions = (watch.tokens_version, watch.version)
+        slots = await self._occupied(cursor.position + 1, cursor.position + limit)
+        proven = await self._walk(cursor, slots, limit)
+        if not proven:
+            return None
+        return await self._range(cursor.position + 1, proven, versions, FINALIZED)
+
+    async def preview(self, after: int, watch: WatchList, limit: int) -> Range | None:
+        """The same of confirmed blocks past slot `after` that are not final yet, by one provider's word: for display
+        only."""
+        self.index.catch_up(watch)
+        versions = (watch.tokens_version, watch.version)
+        first = max(after, await self.rpc.slot(FINALIZED)) + 1
+        slots = await self.rpc.slots(first, first + limit - 1, CONFIRMED)
+        seen: list[Reading] = []
+        for slot in slots:
+            wire = await self.rpc.block(slot, CONFIRMED)
+            if wire is None:
+                break
+            block = place(slot, wire)
+            if seen and block.parent_position != seen[-1].block.position:
+                break
+            seen.append(Reading(block=block, findings=read_block(slot, wire, self.index)))
+        if not seen:
+            return None
+        return await self._range(first, seen, versions, CONFIRMED)
+
+    async def _tip(self, commitment: str) -> Block:
+        slot = await self.rpc.slot(commitment)
+        header = await self.rpc.header(slot, commitment)
+        if header is None:
+            raise Retryable("not_yet", f"no provider serves its own {commitment} tip, slot {slot}")
+        return place(slot, header)
+
+    async def _occupied(self, first: int, last: int) -> list[int]:
+        """Finalized slots with a block in [first, last]; if there are none but finality is beyond, the next one."""
+        slots = await self.rpc.slots(first, last, FINALIZED)
+        if slots:
+            return slots
+        newest = await self.rpc.slot(FINALIZED)
+        for start in range(last + 1, min(newest, last + GAP_WINDOW * GAP_WINDOWS) + 1, GAP_WINDOW):
+            slots = await self.rpc.slots(start, min(newest, start + GAP_WINDOW - 1), FINALIZED)
+            if slots:
+                return slots[:1]
+        return []
+
+    async def _walk(self, cursor: Block, slots: Sequence[int], limit: int) -> list[Reading]:
+        """Readings from the cursor on, each proven. What comes after the first unproven one is left for later.
+
+        An error, or a lack of proof, is raised only when not a single block could be proven before it.
+        """
+        proven: list[Reading] = []
+        for start in range(0, len(slots), PARALLEL):
+            window = slots[start : start + PARALLEL]
+            results = await asyncio.gather(*(self._read(slot) for slot in window), return_exceptions=True)
+            for slot, result in zip(window, results, strict=True):
+                try:
+                    if isinstance(result, BaseException):
+                        raise result
+                    if result:
+                        await self._extend(cursor, proven, slot, result, limit)
+                except ChainError:
+                    if proven:
+                        return proven
+                    raise
+        if slots and not proven:
+            raise Retryable("absent_unproven", f"no provider serves the blocks it lists after slot {cursor.position}")
+        return proven
+
+    async def _extend(
+        self, cursor: Block, proven: list[Reading], slot: int, witnesses: tuple[Witness, ...], limit: int
+    ) -> None:
+        """Append a block and, before it, the ancestors that the list of slots left out."""
+        pending = deque([(slot, witnesses)])
+        while len(pending) <= limit:
+            previous = proven[-1].block if proven else cursor
+            slot, witnesses = pending[0]
+            parent = self._prove(previous, slot, witnesses, proven)
+            if parent is not None:
+                pending.appendleft((parent, await self._read(parent)))
+                continue
+            pending.popleft()
+            if not pending:
+                return
+        raise Retryable("absent_unproven", f"more than {limit} unlisted blocks before slot {slot}")
+
+    def _prove(self, previous: Block, slot: int, witnesses: tuple[Witness, ...], proven: list[Reading]) -> int | None:
+        """Append the block if it is proven; return its parent's slot if that has to be read first."""
+        judgement = judge(previous, witnesses, self._required())
+        where = f"slot {slot} after slot {previous.position}"
+        for provider in judgement.refuted:
+            self.rpc.upstream.report_integrity(provider, f"{where}: contradicts the proven chain")
+        statement = judgement.statement
+        if statement is None or judgement.ruling is Ruling.UNPROVEN:
+            raise Retryable("unproven", f"too few providers state the same block at {where}")
+        if judgement.ruling is Ruling.ORPHAN:
+            return statement.block.parent_position
+        if judgement.ruling is Ruling.PROVEN:
+            proven.append(_reading(statement, witnesses))
+            return None
+        raise Integrity(
+            judgement.ruling.value, f"{where}: {statement.block.hash} on parent {statement.block.parent_hash}"
+        )
+
+    def _required(self) -> int:
+        return needed(len(self.rpc.upstream.providers()))
+
+    def _agreed(self, witnesses: tuple[Witness, ...]) -> Block:
+        """The block that enough providers state and nobody disputes, where no proven predecessor helps to judge."""
+        statement = witnesses[0].statement
+        if any(witness.statement != statement for witness in witnesses):
+            raise Integrity(Ruling.DISPUTED.value, f"slot {statement.block.position} has two finalized versions")
+        if len(witnesses) < self._required():
+            raise Retryable("unproven", f"too few providers state a block at slot {statement.block.position}")
+        return _reading(statement, witnesses).block
+
+    async def _read(self, slot: int) -> tuple[Witness, ...]:
+        """Everyone's reading of a finalized block; empty when all who answer say it isn't there.
+
+        The whole block is read from every provider, though that is the heaviest traffic there is: a provider that
+        hides a deposit inside a transaction can be caught in no cheaper way.
+        """
+        answers = await self.rpc.block_each(slot)
+        if not answers:
+            raise NoProvider("no_provider", f"no provider of {self.chain} may be asked for slot {slot}")
+        found: list[Witness] = []
+        for answer in answers:
+            if answer.value is None:
+                continue
+            try:
+                findings = read_block(slot, answer.value, self.index)
+            except Retryable as exc:
+                self.rpc.upstream.report_integrity(answer.provider, str(exc))
+                continue
+            block = place(slot, answer.value)
+            statement = Statement(block=msgspec.structs.replace(block, time=0), findings=findings)
+            found.append(Witness(provider=answer.provider, statement=statement, time=block.time))
+        troubles = [answer.error for answer in answers if answer.error is not None]
+        if not found and len(troubles) == len(answers) and all(one.code != "absent_unproven" for one in troubles):
+            raise troubles[0]
+        return tuple(found)
+
+    async def _range(
+        self, first: int, readings: Sequence[Reading], versions: tuple[int, int], commitment: str
+    ) -> Range:
+        findings = [reading.findings for reading in readings]
+        own = [one for finding in findings for one in finding.own]
+        outcomes = [await self._outcome(one, commitment) for one in own]
+        last = readings[-1].block
+        return Range(
+            chain=self.chain,
+            first=first,
+            last=last.position,
+            parent_position=readings[0].block.parent_position,
+            parent_hash=readings[0].block.parent_hash,
+            last_hash=last.hash,
+            blocks=tuple(reading.block for reading in readings),
+            deposits=tuple(deposit for finding in findings for deposit in finding.deposits),
+            movements=tuple(movement for finding in findings for movement in finding.movements),
+            outcomes=tuple(outcomes),
+            decoder=DECODER,
+            tokens=versions[0],
+            watched=versions[1],
+        )
+
+    async def _outcome(self, own: Own, commitment: str) -> Outcome:
+        full = await self.rpc.transaction(own.tx, commitment)
+        if full is None or full.slot != own.position:
+            raise Retryable("not_yet", f"transaction {own.tx} of slot {own.position} is not served in full")
+        return outcome(own, message_digest(decode_base64(full.transaction[0]), own.tx, own.sender))
+
+
+def _reading(statement: Statement, witnesses: Sequence[Witness]) -> Reading:
+    """The block with the earliest time that anyone states for it, if any."""
+    time = min((one.time for one in witnesses if one.time and one.statement == statement), default=0)
+    return Reading(block=msgspec.structs.replace(statement.block, time=time), findings=statement.findings)

@@ -1,0 +1,172 @@
+"""The limiter against a model of what it promises: contract kept, reservations kept, freezes kept, rate won back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chains.pool.calls import Priority
+from chains.pool.limiter import Accounts, Limiter
+from chains.pool.settings import LimiterSettings
+
+START = 1_000.0
+
+
+def limiter(contract: float = 100.0, **changes: float) -> Limiter:
+    return Limiter("account", contract, LimiterSettings(**changes), START)
+
+
+def drive(
+    subject: Limiter, until: float, wishes: tuple[Priority, ...], now: float = START
+) -> list[tuple[float, Priority]]:
+    """Everyone in `wishes` always wants one more; whoever may go first goes, the most urgent first on a tie."""
+    taken: list[tuple[float, Priority]] = []
+    while True:
+        at, priority = min((subject.ready_at(now, wish), wish) for wish in wishes)
+        if at > until:
+            return taken
+        if at > now:
+            now = at
+            continue
+        subject.take(now, priority)
+        taken.append((now, priority))
+
+
+def most_in_any_second(taken: list[tuple[float, Priority]]) -> int:
+    times = [at for at, _ in taken]
+    most, first = 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+@pytest.mark.parametrize("contract", [20.0, 50.0, 330.0])
+def test_no_second_ever_holds_more_than_the_contract(contract: float) -> None:
+    taken = drive(limiter(contract), START + 30.0, tuple(Priority))
+    assert most_in_any_second(taken) <= contract
+    assert len(taken) / 30.0 == pytest.approx(0.85 * contract, rel=0.03)
+
+
+def test_tiny_plans_burst_by_a_token_for_each_bucket_and_no_more() -> None:
+    taken = drive(limiter(1.0), START + 60.0, tuple(Priority))
+    assert most_in_any_second(taken) <= 4
+    assert len(taken) <= 60
+
+
+@given(st.sampled_from([5.0, 40.0, 200.0]), st.sampled_from([Priority.BROADCAST, Priority.HEAD]))
+@settings(derandomize=True, max_examples=12)
+def test_urgent_calls_find_their_reserved_tokens_under_any_push(contract: float, urgent: Priority) -> None:
+    subject = limiter(contract)
+    rest = (Priority.LIVE, Priority.QUORUM, Priority.BACKFILL)
+    now, share = START, 0.2 if urgent is Priority.BROADCAST else 0.1
+    gap = 1.0 / (0.85 * contract * share)
+    for _ in range(50):
+        drive(subject, now + gap * 1.001, rest, now)
+        now += gap * 1.001
+        assert subject.ready_at(now, urgent) == now
+        subject.take(now, urgent)
+
+
+def test_backfill_gets_at_most_half_even_when_nobody_else_asks() -> None:
+    taken = drive(limiter(100.0), START + 30.0, (Priority.BACKFILL,))
+    assert len(taken) / 30.0 == pytest.approx(0.5 * 85.0, rel=0.03)
+
+
+def test_what_the_urgent_leave_is_not_wasted() -> None:
+    taken = drive(limiter(100.0), START + 30.0, (Priority.LIVE,))
+    assert len(taken) / 30.0 == pytest.approx(85.0, rel=0.03)
+
+
+def test_a_throttle_freezes_everyone_for_as_long_as_asked_and_a_little_more() -> None:
+    subject = limiter(100.0)
+    subject.take(START, Priority.LIVE)
+    subject.throttled(START + 0.1, START, 7.0)
+    for priority in Priority:
+        assert START + 7.1 <= subject.ready_at(START + 0.2, priority) <= START + 0.1 + 7.0 * 1.05
+    assert subject.ready_at(subject.frozen_until() + 1.0, Priority.BROADCAST) == subject.frozen_until() + 1.0
+
+
+def test_an_absurd_retry_after_is_capped() -> None:
+    subject = limiter(100.0)
+    subject.throttled(START, START, 1e12)
+    assert subject.frozen_until() <= START + 300.0 * 1.05
+
+
+def test_one_cut_an_epoch_however_many_answers_say_so() -> None:
+    subject = limiter(100.0)
+    subject.throttled(START + 1.0, START + 0.5, 0.0)
+    rate, frozen = subject.rate(START + 1.0), subject.frozen_until()
+    assert rate == pytest.approx(0.7 * 85.0)
+    for late in range(10):
+        subject.throttled(START + 1.0 + late / 100.0, START + 0.9, 0.0)
+    assert (subject.rate(START + 1.0), subject.frozen_until()) == (rate, frozen)
+    subject.throttled(START + 1.2, START + 0.9, 5.0)
+    assert subject.frozen_until() == START + 6.2
+    subject.throttled(START + 8.0, START + 7.0, 0.0)
+    assert subject.rate(START + 8.0) < 85.0
+
+
+def test_throttles_in_a_row_double_the_pause_until_an_answer_ends_the_row() -> None:
+    subject = limiter(100.0, freeze_spread=0.0)
+    now, pauses = START, []
+    for _ in range(6):
+        subject.throttled(now, now, 0.0)
+        pauses.append(subject.frozen_until() - now)
+        now = subject.frozen_until() + 0.5
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    subject.succeeded(now - 100.0)
+    subject.throttled(now, now, 0.0)
+    assert subject.frozen_until() - now == 8.0, "an answer to an older request says nothing"
+    now = subject.frozen_until() + 1.0
+    subject.succeeded(now)
+    subject.throttled(now, now, 0.0)
+    assert subject.frozen_until() - now == 1.0
+
+
+def test_the_rate_comes_back_along_the_cubic_curve_and_never_above_the_contract() -> None:
+    subject = limiter(100.0)
+    subject.throttled(START, START, 0.0)
+    thawed = subject.frozen_until()
+    inflection = (85.0 * 0.3 / 0.4) ** (1 / 3)
+    rates = [subject.rate(thawed + step * 0.25) for step in range(120)]
+    assert rates[0] == pytest.approx(59.5)
+    assert rates == sorted(rates)
+    assert subject.rate(thawed + inflection) == pytest.approx(85.0)
+    assert rates[-1] == 100.0
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 20.0), st.floats(0.0, 5.0), st.booleans()), max_size=40))
+@settings(derandomize=True)
+def test_whatever_happens_the_rate_stays_between_floor_and_contract(steps: list[tuple[float, float, bool]]) -> None:
+    subject, now = limiter(10.0), START
+    for wait, pause, throttle in steps:
+        now += wait
+        if throttle:
+            subject.throttled(now, now, pause)
+        for priority in Priority:
+            if subject.ready_at(now, priority) == now:
+                subject.take(now, priority)
+        assert 0.5 <= subject.rate(now) <= 10.0
+        assert subject.tokens(now) >= -1e-6
+        later = subject.ready_at(now, Priority.BROADCAST)
+        assert later <= now + 5.0 * 1.05 + 8.0 * 1.05 + 5.0, "nobody waits for ever"
+
+
+def test_a_request_that_was_never_sent_gives_its_token_back() -> None:
+    subject = limiter(1.0)
+    subject.take(START, Priority.LIVE)
+    assert subject.ready_at(START, Priority.LIVE) > START
+    subject.give_back(Priority.LIVE)
+    assert subject.ready_at(START, Priority.LIVE) == START
+
+
+def test_chains_that_share_an_account_share_its_limiter() -> None:
+    accounts = Accounts()
+    one = accounts.limiter("plan", 10.0, START)
+    assert accounts.limiter("plan", 10.0, START + 5.0) is one
+    assert accounts.limiter("other", 20.0, START) is not one
+    with pytest.raises(ValueError, match="plan"):
+        accounts.limiter("plan", 20.0, START)

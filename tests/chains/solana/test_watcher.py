@@ -1,0 +1,405 @@
+"""The scanner against providers that lag, fail and lie: it may stand still, and it never passes a false block."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solders.hash import Hash
+from solders.message import MessageV1, TransactionConfig
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from chains.errors import ChainError, Integrity, NoProvider, Permanent, Retryable
+from chains.observations import Block, Deposit, Range
+from chains.pool.calls import Call
+from chains.ports import Token, WatchList
+from chains.solana.codec import TOKEN_2022_PROGRAM
+from chains.solana.rpc import SolanaRpc
+from chains.solana.watcher import Watcher
+from tests.chains.solana.localproviders import LocalUpstream, Reply, Temper, failing, honest, silent
+from tests.chains.solana.realchain import SOL, RealChain, name, wallet, watch
+
+ALICE, HOT = wallet(1), wallet(2)
+SKIPPED = {4, 5, 9, 13}
+LAST = 16
+
+
+@pytest.fixture(scope="module")
+def chain() -> RealChain:
+    """Sixteen slots, four of them skipped; every block pays Alice its own slot's number of lamports, some also Hot."""
+    return story()
+
+
+def story() -> RealChain:
+    chain = RealChain("watcher")
+    for slot in range(1, LAST + 1):
+        if slot in SKIPPED:
+            chain.bank.slots_to_skip = 1
+            chain.bank.tick(0)
+            continue
+        chain.run([chain.pay_sol(chain.payer, ALICE, SOL + slot)])
+        if slot == 3:
+            chain.run([chain.pay_sol(chain.payer, HOT, SOL)])
+        if slot == 11:
+            chain.run([chain.pay_sol(HOT, ALICE, 70)], payer=HOT)
+        chain.block()
+    return chain
+
+
+def watcher(upstream: LocalUpstream) -> Watcher:
+    return Watcher("solana", SolanaRpc(upstream))
+
+
+def first(chain: RealChain) -> Block:
+    block = chain.bank.history.at_height(0)
+    return Block(
+        position=block.slot,
+        height=block.height,
+        hash=block.blockhash,
+        parent_position=block.parent_slot,
+        parent_hash=block.parent_hash,
+        time=block.time,
+    )
+
+
+def watched() -> WatchList:
+    return watch([ALICE], hot=[HOT])
+
+
+async def everything(upstream: LocalUpstream, cursor: Block, limit: int = 5, tries: int = 12) -> list[Range]:
+    """Scan as a flow does: again after trouble, from the last block proven."""
+    ranges: list[Range] = []
+    scanner = watcher(upstream)
+    for _ in range(tries):
+        try:
+            found = await scanner.scan(cursor, watched(), limit)
+        except ChainError:
+            continue
+        if found is None:
+            continue
+        assert found.first == cursor.position + 1
+        assert (found.parent_position, found.parent_hash) == (cursor.position, cursor.hash)
+        cursor = found.blocks[-1]
+        assert (found.last, found.last_hash) == (cursor.position, cursor.hash)
+        ranges.append(found)
+    return ranges
+
+
+def truth(chain: RealChain) -> list[tuple[int, str]]:
+    """Slot and hash of each finalized block after the first."""
+    final = chain.bank.history.tip.height - 1
+    return [(one.slot, one.blockhash) for one in map(chain.bank.history.at_height, range(1, final + 1))]
+
+
+def lamports(ranges: Sequence[Range]) -> list[tuple[int, int]]:
+    return [(one.position, one.amount) for found in ranges for one in found.deposits]
+
+
+def expected(chain: RealChain) -> list[tuple[int, int]]:
+    paid: list[tuple[int, int]] = []
+    for slot, _ in truth(chain):
+        paid.append((slot, SOL + slot))
+        if slot == 11:
+            paid.append((slot, 70))
+    return paid
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_every_block_is_read_once_with_skipped_slots_between(chain: RealChain, limit: int, count: int) -> None:
+    upstream = LocalUpstream(chain.bank, **{f"p{n}": honest for n in range(count)})
+    ranges = await everything(upstream, first(chain), limit, tries=LAST)
+    assert [(one.position, one.hash) for found in ranges for one in found.blocks] == truth(chain)
+    assert lamports(ranges) == expected(chain)
+    assert not upstream.strikes
+    assert {(found.decoder, found.tokens, found.watched) for found in ranges} == {(1, 1, 2)}
+
+
+async def test_our_own_transaction_is_matched_by_its_message(chain: RealChain) -> None:
+    ranges = await everything(LocalUpstream(chain.bank), first(chain))
+    outcomes = [one for found in ranges for one in found.outcomes]
+    assert [(one.position, one.sender, one.succeeded, one.fee, one.nonce) for one in outcomes] == [
+        (11, name(HOT), True, 5_000, None)
+    ]
+    assert outcomes[0].message == chain.bank.history.by_signature[outcomes[0].tx].digest.hex()
+
+
+async def test_nothing_new_is_none_and_a_wide_hole_is_crossed(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank)
+    cursor = (await everything(upstream, first(chain)))[-1].blocks[-1]
+    assert await watcher(upstream).scan(cursor, watched(), 5) is None
+    hole = RealChain("hole")
+    hole.block()
+    hole.bank.slots_to_skip = 200
+    for _ in range(200):
+        hole.bank.tick(0)
+    for _ in range(3):
+        hole.block()
+    ranges = await everything(LocalUpstream(hole.bank, a=honest, b=honest), first(hole), limit=10)
+    assert [[one.position for one in found.blocks] for found in ranges] == [[1], [202], [203]]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_single_block_and_a_provably_skipped_slot(chain: RealChain, count: int) -> None:
+    scanner = watcher(LocalUpstream(chain.bank, **{f"p{n}": honest for n in range(count)}))
+    for slot, blockhash in truth(chain):
+        found = await scanner.block(slot)
+        assert found is not None
+        assert found.hash == blockhash
+    for slot in sorted(SKIPPED):
+        assert await scanner.block(slot) is None
+
+
+def absent(*slots: int, code: int = -32007) -> Temper:
+    """Claims that these slots are empty; -32007 is what an overwhelmed node says of existing blocks."""
+
+    def temper(call: Call, reply: Reply) -> Reply:
+        if call.method == "getBlock" and call.params[0] in slots:
+            return {"id": 1, "error": {"code": code, "message": f"Slot {call.params[0]} was skipped"}}
+        if call.method == "getBlocks":
+            return {"id": 1, "result": [slot for slot in reply["result"] if slot not in slots]}
+        return reply
+
+    return temper
+
+
+async def test_a_block_claimed_empty_is_never_skipped(chain: RealChain) -> None:
+    """Both leave slot 6 out: the next block's parent tells that it exists, and the range ends before it."""
+    ranges = await everything(LocalUpstream(chain.bank, a=absent(6), b=absent(6)), first(chain))
+    assert ranges[-1].last == 3
+    assert await everything(LocalUpstream(chain.bank, a=absent(6)), first(chain)) == await everything(
+        LocalUpstream(chain.bank, a=absent(6), b=absent(6)), first(chain)
+    )
+    with pytest.raises(Retryable) as refused:
+        await watcher(LocalUpstream(chain.bank, a=absent(6), b=absent(6))).block(6)
+    assert refused.value.code == "absent_unproven"
+
+
+async def test_blocks_that_the_lists_leave_out_are_found_by_their_children(chain: RealChain) -> None:
+    def unlisting(call: Call, reply: Reply) -> Reply:
+        if call.method != "getBlocks":
+            return reply
+        return {"id": 1, "result": [slot for slot in reply["result"] if slot not in {6, 7, 10}]}
+
+    ranges = await everything(LocalUpstream(chain.bank, a=unlisting, b=unlisting), first(chain), limit=8)
+    assert lamports(ranges) == expected(chain)
+
+
+async def test_slots_that_were_not_asked_for_are_not_read(chain: RealChain) -> None:
+    def boasting(call: Call, reply: Reply) -> Reply:
+        return {"id": 1, "result": [0, *range(1, 90)]} if call.method == "getBlocks" else reply
+
+    upstream = LocalUpstream(chain.bank, a=boasting, b=honest)
+    found = await watcher(upstream).scan(first(chain), watched(), 3)
+    assert found is not None
+    assert [one.position for one in found.blocks] == [1, 2, 3]
+
+
+async def test_transactions_of_version_1_are_asked_for(chain: RealChain) -> None:
+    newer = RealChain("version 1")
+    newer.fund(HOT)
+    start = newer.bank.tip
+    message = MessageV1.try_compile(
+        HOT.pubkey(), [newer.pay_sol(HOT, ALICE, SOL)], Hash.from_string(start.blockhash), TransactionConfig()
+    )
+    tx = newer.submit(VersionedTransaction(message, [HOT]))
+    newer.block()
+    newer.block()
+    ranges = await everything(LocalUpstream(newer.bank, a=honest, b=honest), first(newer))
+    assert [one.tx for found in ranges for one in found.outcomes] == [tx]
+    assert SOL in [amount for _, amount in lamports(ranges)]
+
+
+async def test_one_provider_that_lacks_blocks_does_not_stop_two_that_have_them(chain: RealChain) -> None:
+    for slots in (range(1, LAST + 1), (2, 6, 7, 12)):
+        upstream = LocalUpstream(chain.bank, a=absent(*slots), b=honest, c=honest)
+        assert lamports(await everything(upstream, first(chain))) == expected(chain)
+
+
+def forging(change: Callable[[Reply], None], *slots: int) -> Temper:
+    """Serves these blocks changed."""
+
+    def temper(call: Call, reply: Reply) -> Reply:
+        if call.method != "getBlock" or call.params[0] not in slots or "error" in reply:
+            return reply
+        forged = copy.deepcopy(reply)
+        change(forged["result"])
+        return forged
+
+    return temper
+
+
+def other_hash(block: Reply) -> None:
+    block["blockhash"] = str(wallet(666).pubkey())
+
+
+def other_parent(block: Reply) -> None:
+    block["previousBlockhash"] = str(wallet(667).pubkey())
+
+
+def jump(block: Reply) -> None:
+    """Claims that the parent was skipped."""
+    block["parentSlot"] -= 1
+
+
+def empty(block: Reply) -> None:
+    block["transactions"] = []
+
+
+def hide(block: Reply) -> None:
+    """Lists every transaction, but leaves our address out of them."""
+    for entry in block["transactions"]:
+        for key in entry["transaction"]["accountKeys"]:
+            key["pubkey"] = name(wallet(668)) if key["pubkey"] == name(ALICE) else key["pubkey"]
+
+
+def inflate(block: Reply) -> None:
+    for entry in block["transactions"]:
+        entry["meta"]["postBalances"] = [n * 2 for n in entry["meta"]["postBalances"]]
+
+
+def nonsense(block: Reply) -> None:
+    for entry in block["transactions"]:
+        entry["meta"]["postBalances"] = []
+
+
+def no_metadata(block: Reply) -> None:
+    for entry in block["transactions"]:
+        entry["meta"] = None
+
+
+FORGERIES = [other_hash, other_parent, jump, empty, hide, inflate, nonsense, no_metadata]
+
+
+@pytest.mark.parametrize("forgery", [other_hash, empty, hide, inflate])
+async def test_two_versions_that_could_both_be_true_stop_the_chain(
+    chain: RealChain, forgery: Callable[[Reply], None]
+) -> None:
+    upstream = LocalUpstream(chain.bank, a=honest, b=forging(forgery, 1), c=honest)
+    with pytest.raises(Integrity) as stopped:
+        await watcher(upstream).scan(first(chain), watched(), 5)
+    assert stopped.value.code == "providers_disagree"
+
+
+async def test_a_refuted_provider_is_reported_and_two_others_go_on(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=forging(other_parent, 2), b=honest, c=honest)
+    assert lamports(await everything(upstream, first(chain))) == expected(chain)
+    assert {provider for provider, _ in upstream.strikes} == {"a"}
+
+
+async def test_nonsense_is_its_providers_fault_alone(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=honest, b=forging(nonsense, 2), c=honest)
+    assert lamports(await everything(upstream, first(chain))) == expected(chain)
+    assert {provider for provider, _ in upstream.strikes} == {"b"}
+
+
+async def test_a_first_cursor_needs_agreement_too(chain: RealChain) -> None:
+    with pytest.raises(Integrity, match="providers_disagree"):
+        await watcher(LocalUpstream(chain.bank, a=honest, b=forging(other_hash, 2))).block(2)
+    for slot in (2, 4):
+        with pytest.raises(Retryable, match="unproven"):
+            await watcher(LocalUpstream(chain.bank, a=honest, b=absent(2, 6))).block(slot)
+    with pytest.raises(Integrity, match="providers_disagree"):
+        await watcher(LocalUpstream(chain.bank, a=honest, b=forging(jump, 6))).block(5)
+
+
+async def test_a_chain_that_no_longer_joins_on_is_an_integrity_error(chain: RealChain) -> None:
+    other = RealChain("another history")
+    other.block()
+    elsewhere = first(other)
+    for count in (1, 2):
+        upstream = LocalUpstream(chain.bank, **{f"p{n}": honest for n in range(count)})
+        with pytest.raises(Integrity) as stopped:
+            await watcher(upstream).scan(elsewhere, watched(), 5)
+        assert stopped.value.code == "parent_mismatch"
+        assert not upstream.strikes
+
+
+async def test_one_of_two_providers_alone_proves_nothing(chain: RealChain) -> None:
+    for other in (silent, failing(-32005, "Node is behind"), failing(429), absent(1)):
+        with pytest.raises(Retryable) as refused:
+            await watcher(LocalUpstream(chain.bank, a=honest, b=other)).scan(first(chain), watched(), 5)
+        assert refused.value.code == "unproven"
+
+
+async def test_without_any_provider_there_is_no_answer(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=honest)
+    upstream.unavailable = {"a"}
+    with pytest.raises(NoProvider):
+        await watcher(upstream).scan(first(chain), watched(), 5)
+
+
+async def test_a_transaction_version_that_we_cannot_read_stops_the_chain(chain: RealChain) -> None:
+    def newer(call: Call, reply: Reply) -> Reply:
+        if call.method != "getBlock":
+            return reply
+        message = "Transaction version (2) is not supported by the requesting client"
+        return {"id": 1, "error": {"code": -32015, "message": message}}
+
+    with pytest.raises(Integrity) as stopped:
+        await watcher(LocalUpstream(chain.bank, a=honest, b=newer)).scan(first(chain), watched(), 5)
+    assert stopped.value.code == "unsupported_transaction_version"
+
+
+async def test_a_token_2022_mint_in_the_list_is_refused(chain: RealChain) -> None:
+    listed = WatchList()
+    listed.list_tokens((Token(address=str(Pubkey.default()), decimals=6, program=TOKEN_2022_PROGRAM),), 1)
+    with pytest.raises(Permanent, match="token_program_unsupported"):
+        await watcher(LocalUpstream(chain.bank)).scan(first(chain), listed, 5)
+
+
+async def test_the_head_and_a_preview_past_finality(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank)
+    head = await watcher(upstream).head()
+    assert head.latest.position == chain.bank.tip.slot
+    assert head.finalized.position == truth(chain)[-1][0]
+    shown = await watcher(upstream).preview(head.finalized.position, watched(), 5)
+    assert shown is not None
+    assert [(one.position, one.amount) for one in shown.deposits] == [(LAST, SOL + LAST)]
+
+
+LIE = st.one_of(
+    st.just(("honest", frozenset[int]())),
+    st.tuples(
+        st.sampled_from(["absent", "lagging", "silent", *(forgery.__name__ for forgery in FORGERIES)]),
+        st.frozensets(st.integers(1, LAST), min_size=1),
+    ),
+)
+
+
+def lying(kind: str, slots: frozenset[int]) -> Temper:
+    if kind == "absent":
+        return absent(*slots)
+    if kind == "lagging":
+        return absent(*slots, code=-32004)
+    if kind == "silent":
+        return lambda call, reply: None if call.method == "getBlock" and call.params[0] in slots else reply
+    by_name = {forgery.__name__: forgery for forgery in FORGERIES}
+    return forging(by_name[kind], *slots) if kind in by_name else honest
+
+
+@settings(max_examples=60)
+@given(lies=st.tuples(LIE, LIE), at=st.integers(0, 2), limit=st.integers(1, 9))
+async def test_whatever_two_of_three_say_the_cursor_passes_nothing_false(
+    lies: tuple[tuple[str, frozenset[int]], tuple[str, frozenset[int]]], at: int, limit: int
+) -> None:
+    """Two liars, in agreement or not, and one honest provider: what is scanned is a prefix of the truth."""
+    chain = STORY
+    tempers = [lying(*lie) for lie in lies]
+    tempers.insert(at, honest)
+    upstream = LocalUpstream(chain.bank, **{f"p{n}": temper for n, temper in enumerate(tempers)})
+    ranges = await everything(upstream, first(chain), limit, tries=6)
+    scanned = [(one.position, one.hash) for found in ranges for one in found.blocks]
+    assert scanned == truth(chain)[: len(scanned)]
+    reached = scanned[-1][0] if scanned else 0
+    assert lamports(ranges) == [(slot, amount) for slot, amount in expected(chain) if slot <= reached]
+    assert f"p{at}" not in {provider for provider, _ in upstream.strikes}
+    deposits: list[Deposit] = [one for found in ranges for one in found.deposits]
+    assert len({(one.tx, one.ordinal) for one in deposits}) == len(deposits)
+
+
+STORY = story()
