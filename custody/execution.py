@@ -87,17 +87,25 @@ class Replica:
         return -1 if self.link is None else self.link.height
 
     def found(self, envelope: Envelope, sealer: SigningKey, *, now: int) -> Executed | Rejection:
-        """Build block 0 from a genesis envelope. `now` in unix milliseconds."""
+        """Build block 0 from a genesis envelope. `now` in unix milliseconds. Errors: those of `transition.found`, and
+        `unknown_key` when the genesis does not let `sealer` seal."""
         founded = transition.found(envelope.payload)
         if isinstance(founded, Rejection):
             return founded
         state, events = founded
+        if _sealing_key(state, sealer.id) != sealer.public:
+            return Rejection.UNKNOWN_KEY
         root = state.seal()
         block = self._block((envelope,), (transition.OK,), root, sealer, now)
         link = extend(None, block.header)
         state.ledger = link.hash
         self.state, self.link = state, link
         return Executed(block=block, link=link, results=(Result(code=transition.OK, events=events),))
+
+    def may_seal(self, sealer: SigningKey) -> bool:
+        """Whether a block of this key would be accepted by whoever executes it next: a key that was rotated or revoked
+        seals nothing any more."""
+        return _sealing_key(self.state, sealer.id) == sealer.public
 
     def begin(self, *, now: int) -> Draft:
         """Start the next block; `now` in unix milliseconds. One draft at a time, and `seal` ends it."""
@@ -175,10 +183,7 @@ class Replica:
             raise Divergence(height, f"the state root is {block.header.root}, here it is {root.hex()}")
 
     def _sealing_key(self, name: str) -> bytes | None:
-        row = self.state.keys.get(name)
-        if row is None or row.revoked or Role.SEQUENCER not in row.roles:
-            return None
-        return bytes.fromhex(row.public)
+        return _sealing_key(self.state, name)
 
     def _block(
         self, transactions: tuple[Envelope, ...], codes: tuple[str, ...], root: bytes, sealer: SigningKey, now: int
@@ -196,3 +201,10 @@ class Replica:
         )
         seal = blocks.seal(sealer, blocks.block_hash(header))
         return Block(header=header, seals=(seal,), transactions=transactions, results=codes)
+
+
+def _sealing_key(state: State, name: str) -> bytes | None:
+    row = state.keys.get(name)
+    if row is None or row.revoked or Role.SEQUENCER not in row.roles:
+        return None
+    return bytes.fromhex(row.public)

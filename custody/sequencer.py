@@ -127,12 +127,19 @@ class Sequencer:
             raise Busy(f"{MAX_WAITING} transactions wait already") from exc
         return await waiting.answer
 
+    async def drained(self) -> None:
+        """Wait until nothing is queued or being written; for a shutdown, after nobody submits any more."""
+        await self._queue.join()
+
     async def run(self) -> None:
-        """Work until cancelled or until a write fails; raises `JournalError` then."""
+        """Work until cancelled or until a write fails; raises `JournalError` then, and `Stopped` when the writer's own
+        key may seal no more: a block that nobody else accepts must not be acknowledged."""
         try:
             while True:
                 self._batch = await self._take()
                 await self._commit(self._batch)
+                self._done(self._batch)
+                self._batch = []
         finally:
             self._closed = True
             self._refuse_rest()
@@ -146,6 +153,8 @@ class Sequencer:
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> None:
+        if not self._replica.may_seal(self._sealer):
+            raise Stopped(f"the key {self._sealer.id} was rotated or revoked and seals no more: start with the new one")
         draft = self._replica.begin(now=self._clock())
         answers: list[Receipt | Rejection] = []
         for waiting in batch:
@@ -170,8 +179,11 @@ class Sequencer:
             await asyncio.shield(append)
         except asyncio.CancelledError:
             await asyncio.wait([append])
-            if append.exception() is None:
+            exc = append.exception()
+            if exc is None:
                 self._publish(executed)
+            elif isinstance(exc, JournalError):
+                self.failed = exc
             raise
         except JournalError as exc:
             self.failed = exc
@@ -183,6 +195,10 @@ class Sequencer:
             self._appended(loop.time() - began)
         self._publish(executed)
 
+    def _done(self, batch: list[_Waiting]) -> None:
+        for _ in batch:
+            self._queue.task_done()
+
     def _publish(self, executed: Executed) -> None:
         for subscriber in self._subscribers:
             subscriber.published(executed)
@@ -191,7 +207,9 @@ class Sequencer:
         for waiting in self._batch:
             if not waiting.answer.done():
                 waiting.answer.set_exception(Stopped("stopped before the answer; the same envelope again gets it"))
+        self._done(self._batch)
         while not self._queue.empty():
             waiting = self._queue.get_nowait()
             if not waiting.answer.done():
                 waiting.answer.set_exception(Stopped("the ledger takes no transactions: shutting down"))
+            self._done([waiting])

@@ -19,7 +19,7 @@ T = TypeVar("T")
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 MAX_PAYLOAD = 4 * 1024 * 1024
-"""Bytes of one payload: the API's body limit, so that nothing bigger can reach a journal."""
+"""Bytes of one payload: a scanned block with some ten thousand deposits. Clients are held to far less by the API."""
 MAX_DEPTH = 8
 """Levels of nesting: more than any transaction needs, far less than any stack has."""
 MAX_INTEGER = 2**53 - 1

@@ -10,14 +10,14 @@ from chains.errors import ChainError
 
 @dataclass(slots=True)
 class Condition:
-    """One chain. Times are monotonic seconds, by the loop's clock; None: never."""
+    """One chain. Times are monotonic seconds, by the loop's clock; None: never. `cursor_time` is the
+    cursor's block's own, unix seconds."""
 
     chain: str
     clock: Callable[[], float]
-    latest: int = 0
-    finalized: int = 0
+    looked_at: float | None = None
     scanned_at: float | None = None
-    progressed_at: float | None = None
+    cursor_time: int | None = None
     failing_since: float | None = None
     error_code: str = ""
     error: str = ""
@@ -26,16 +26,13 @@ class Condition:
 
     def scanned(self) -> None:
         """A look at the chain succeeded, whether it showed anything new or not."""
-        self.scanned_at = self.clock()
+        self.looked_at = self.scanned_at = self.clock()
         self.failing_since = None
         self.error_code = self.error = ""
 
-    def progressed(self) -> None:
-        """The cursor moved."""
-        self.progressed_at = self.clock()
-
     def failed(self, error: ChainError) -> None:
         """A look at the chain failed."""
+        self.looked_at = self.clock()
         if self.failing_since is None:
             self.failing_since = self.clock()
         self.error_code, self.error = error.code, error.message

@@ -119,8 +119,7 @@ class ChainWatch:
         if not accepted(answer):
             _log.warning("scan_refused", chain=self.chain, code=answer.code, first=found.first, last=found.last)
             return False
-        self._condition.progressed()
-        self._condition.finalized = max(self._condition.finalized, found.last)
+        self._condition.cursor_time = found.blocks[-1].time
         await self._compare()
         return True
 

@@ -73,7 +73,7 @@ class SignerLink:
 
     async def brake(self, *, on: bool, reason: str, actor: str) -> None:
         """Pull or release the signer's own latch; needs no blocks and waits for nobody's turn."""
-        await self._client.brake(on=on, reason=reason, actor=actor)
+        await self._client.brake(on, reason=reason, actor=actor)
 
     @asynccontextmanager
     async def _talking(self) -> AsyncIterator[None]:
@@ -123,6 +123,8 @@ class SignerLink:
             RefusalCode.DIVERGENCE,
             f"the signer stands at block {standing.height} ({standing.hash[:16]}…), which is not in this journal; "
             f"it ends at block {height}",
+            standing.height,
+            standing.hash,
         )
 
     async def _hold(self, why: str) -> None:

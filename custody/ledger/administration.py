@@ -35,17 +35,17 @@ def endorse(state: State, said: tx.Transaction, context: Context) -> tuple[ev.En
     before = () if row is None else row.keys
     if context.key in before:
         return Rejection.ADMIN_ENDORSED_ALREADY
-    standing = [key for key in before if _is_admin(state, key)]
+    standing = [key for key in before if _has(state, key, Role.ADMIN)]
     return (ev.Endorsed(digest=name, key=context.key, complete=len(standing) + 1 >= state.quorum),)
 
 
-def _is_admin(state: State, key: str) -> bool:
+def _has(state: State, key: str, role: Role) -> bool:
     row = state.keys.get(key)
-    return row is not None and not row.revoked and Role.ADMIN in row.roles
+    return row is not None and not row.revoked and role in row.roles
 
 
-def _admins_without(state: State, key: str) -> int:
-    return sum(1 for name, _ in state.keys.rows() if name[0] != key and _is_admin(state, str(name[0])))
+def _left_with(state: State, role: Role, without: str) -> int:
+    return sum(1 for name, _ in state.keys.rows() if name[0] != without and _has(state, str(name[0]), role))
 
 
 def is_weak(public: str) -> bool:
@@ -58,8 +58,10 @@ def is_weak(public: str) -> bool:
 
 
 def decide_registered(state: State, said: tx.KeyRegistered, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """A new id, a sound public key."""
-    if state.keys.get(said.id) is not None:
+    """A new id, a sound public key that no other id ever had: an envelope's signature does not cover the id, so under
+    a second one everything the key ever said could be said again, and one admin could pass for two. Errors in order:
+    key_exists, key_weak."""
+    if state.keys.get(said.id) is not None or state.publics.get(said.public) is not None:
         return Rejection.KEY_EXISTS
     if is_weak(said.public):
         return Rejection.KEY_WEAK
@@ -67,25 +69,31 @@ def decide_registered(state: State, said: tx.KeyRegistered, context: Context) ->
 
 
 def decide_rotated(state: State, said: tx.KeyRotated, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """The same id and roles, another public key."""
+    """The same id and roles, another public key. Errors in order: unknown_key, key_revoked, key_exists when the
+    public key is or was another id's, key_weak."""
     row = state.keys.get(said.id)
     if row is None:
         return Rejection.UNKNOWN_KEY
     if row.revoked:
         return Rejection.KEY_REVOKED
+    if state.publics.get(said.public) not in (None, said.id):
+        return Rejection.KEY_EXISTS
     if is_weak(said.public):
         return Rejection.KEY_WEAK
     return (ev.KeyPut(key=said.id, public=said.public, roles=row.roles, revoked=False),)
 
 
 def decide_revoked(state: State, said: tx.KeyRevoked, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """For good. The ledger keeps enough admins to act."""
+    """For good. The ledger keeps enough admins to act and a key that seals. Errors in order: unknown_key,
+    last_admin."""
     row = state.keys.get(said.id)
     if row is None:
         return Rejection.UNKNOWN_KEY
     if row.revoked:
         return ()
-    if Role.ADMIN in row.roles and _admins_without(state, said.id) < state.quorum:
+    if Role.ADMIN in row.roles and _left_with(state, Role.ADMIN, said.id) < state.quorum:
+        return Rejection.LAST_ADMIN
+    if Role.SEQUENCER in row.roles and _left_with(state, Role.SEQUENCER, said.id) == 0:
         return Rejection.LAST_ADMIN
     return (ev.KeyPut(key=said.id, public=row.public, roles=row.roles, revoked=True),)
 

@@ -14,7 +14,7 @@ from custody.ledger.state import Attempt, Lane, State
 from custody.policy.parameters import Parameter
 
 MAX_REPLACEMENTS = 8
-"""Attempts at one nonce: the first, bumps and fillers."""
+"""Bumps and fillers at one nonce, after the first attempt at it."""
 
 BLOCKHASH_LIFE = 150
 """Blocks a Solana blockhash stays usable; age 150 is still accepted (agave `MAX_PROCESSING_AGE`), so a transaction can
@@ -25,9 +25,10 @@ DEATH_MARGIN = 32
 
 
 def decide_prepared(state: State, said: tx.AttemptPrepared, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """Errors in order: unknown_chain, unknown_address, message_mismatch, id_conflict, those of the lane
-    (`nonce_not_next`, `exclusion_wrong`, `replacements_exhausted`, `blockhash_not_scanned`), fee_above_cap, those of
-    the purposes (`purpose_mismatch`, `unknown_withdrawal`, `withdrawal_not_queued`), held."""
+    """Errors in order: unknown_chain, unknown_address, message_mismatch, id_conflict, exclusion_wrong when nonce or
+    blockhash is not the chain's way, those of the lane (`exclusion_wrong`, `blockhash_not_scanned`, `nonce_not_next`,
+    `replacements_exhausted`), fee_above_cap, those of each purpose in turn (`purpose_mismatch`, `unknown_withdrawal`,
+    `withdrawal_not_queued`, `unknown_address`), held."""
     chain = state.chains.get(said.chain)
     if chain is None:
         return Rejection.UNKNOWN_CHAIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from custody.ledger import events as ev
 from custody.ledger import transactions as tx
+from custody.ledger.bounds import overflows
 from custody.ledger.context import Context
 from custody.ledger.identifiers import HOUSE_CAPITAL, external, suspense
 from custody.ledger.outcomes import in_units
@@ -14,17 +15,24 @@ from custody.wallets.reconciliation import Agreement, compare
 
 
 def decide_observed(state: State, said: tx.BalancesObserved, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """A surplus is booked to suspense; a deficit of one unit holds that asset's withdrawals on the chain."""
+    """A surplus is booked to suspense; a deficit of one unit holds that asset's withdrawals on the chain. Errors in
+    order: unknown_chain, position_not_at_cursor, unknown_address, scan_disordered when a balance is told twice,
+    amount_too_large."""
     cursor = state.cursors.get(said.chain)
     if cursor is None:
         return Rejection.UNKNOWN_CHAIN
     if cursor.position != said.position:
         return Rejection.POSITION_NOT_AT_CURSOR
     events: list[ev.Event] = []
+    once: dict[tuple[str, str], None] = {}
+    short: dict[str, None] = {}
     agreed = 0
     for item in said.balances:
         if state.addresses.get(said.chain, item.address) is None or state.tokens.get(said.chain, item.token) is None:
             return Rejection.UNKNOWN_ADDRESS
+        if (item.address, item.token) in once:
+            return Rejection.SCAN_DISORDERED
+        once[item.address, item.token] = None
         booked = state.wallets.get(said.chain, item.address, item.token) or 0
         observed = int(item.amount)
         match compare(booked, observed):
@@ -33,9 +41,9 @@ def decide_observed(state: State, said: tx.BalancesObserved, context: Context) -
             case Agreement.SURPLUS:
                 events.extend(_surplus(state, said, item, observed - booked))
             case Agreement.DEFICIT:
-                events.extend(_deficit(state, said, item, booked - observed, context))
+                events.extend(_deficit(state, said, item, booked - observed, context, short))
     events.append(ev.BalancesAgreed(chain=said.chain, position=said.position, addresses=agreed))
-    return tuple(events)
+    return Rejection.AMOUNT_TOO_LARGE if overflows(state, events) else tuple(events)
 
 
 def _surplus(state: State, said: tx.BalancesObserved, item: tx.ObservedBalance, raw: int) -> tuple[ev.Event, ...]:
@@ -50,9 +58,15 @@ def _surplus(state: State, said: tx.BalancesObserved, item: tx.ObservedBalance, 
 
 
 def _deficit(
-    state: State, said: tx.BalancesObserved, item: tx.ObservedBalance, raw: int, context: Context
+    state: State,
+    said: tx.BalancesObserved,
+    item: tx.ObservedBalance,
+    raw: int,
+    context: Context,
+    short: dict[str, None],
 ) -> tuple[ev.Event, ...]:
-    """One hold an asset and chain, however many addresses are short; the reason names the first."""
+    """One hold an asset and chain, however many addresses are short; the reason names the first. `short`: the assets
+    whose hold this transaction has decided on already."""
     asset, amount = in_units(state, said.chain, item.token, raw)
     name = f"auto:reconciliation:{said.chain}:{asset}:{said.position}"
     hold = Hold(
@@ -69,8 +83,9 @@ def _deficit(
         since=context.now,
         until=0,
     )
-    if state.holds.get(name) is not None or state.past_holds.get(name) is not None:
+    if asset in short or state.holds.get(name) is not None or state.past_holds.get(name) is not None:
         return ()
+    short[asset] = None
     return (set_event(name, hold),)
 
 

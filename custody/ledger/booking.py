@@ -20,13 +20,13 @@ from custody.ledger.state import State
 
 @dataclass(slots=True)
 class TransactionFacts:
-    """All facts of one transaction of a range."""
+    """All facts of one transaction of a range; `outcome` where one of our addresses sent it."""
 
     name: str
     position: int
     deposits: list[tx.ScannedDeposit]
     movements: list[tx.ScannedMovement]
-    outcomes: list[tx.ScannedOutcome]
+    outcome: tx.ScannedOutcome | None
 
 
 @dataclass(slots=True)
@@ -48,35 +48,36 @@ def book(state: State, booking: Booking, facts: TransactionFacts, context: Conte
     unexplained: dict[str, int] = {}
     for address, token, delta in _deltas(facts):
         events.append(ev.WalletMoved(chain=chain, address=address, token=token, tx=facts.name, delta=delta))
-        asset, units = in_units(state, chain, token, delta)
-        unexplained[asset] = unexplained.get(asset, 0) + units
+        _explain(unexplained, *in_units(state, chain, token, delta))
 
-    settlements = [settle(state, booking.ended, chain, outcome) for outcome in facts.outcomes]
-    for settlement in settlements:
-        events.extend(settlement.events)
-        for asset, units in settlement.explained:
-            unexplained[asset] = unexplained.get(asset, 0) + units
-        booking.ended.update(dict.fromkeys(settlement.ended))
+    own = None if facts.outcome is None else settle(state, booking.ended, chain, facts.outcome)
+    suspicious = ""
+    if own is not None:
+        suspicious = _take_over(booking, events, unexplained, own)
 
+    if any(state.surplus.get(chain, item.tx, item.ordinal) is not None for item in facts.movements):
+        suspicious = suspicious or "a receipt that is open already is reported again"
+    internal = {} if own is None else dict(own.internal)
     for deposit in facts.deposits:
-        if _is_own(settlements, deposit):
+        if state.deposits.get(deposit_id(chain, deposit.tx, deposit.ordinal)) is not None:
+            suspicious = suspicious or "a deposit that was recorded before is reported again"
             continue
-        recorded = _recorded(state, booking, deposit)
-        if recorded is None:
+        amount = _foreign(internal, deposit)
+        if amount == 0:
             continue
+        recorded = _recorded(state, booking, deposit, amount)
         events.extend(record(recorded))
         booking.recorded.append(recorded)
         booking.orders = recorded.order
-        unexplained[recorded.asset] = unexplained.get(recorded.asset, 0) - recorded.amount
+        _explain(unexplained, recorded.asset, -recorded.amount)
 
-    for settlement in settlements:
-        events.extend(_rent(state, chain, settlement, unexplained))
-    events.extend(_leftovers(state, booking, facts, unexplained, settlements))
-    if any(settlement.suspicious for settlement in settlements):
-        reason = next(settlement.suspicious for settlement in settlements if settlement.suspicious)
-        events.extend(_hold(booking, facts, reason, context))
-    elif any(amount < 0 for _, amount in sorted(unexplained.items())):
-        events.extend(_hold(booking, facts, "money left without an attempt that explains it", context))
+    if own is not None:
+        events.extend(_rent(state, chain, own, unexplained))
+    if not suspicious and any(amount < 0 for _, amount in sorted(unexplained.items())):
+        suspicious = "money left without an attempt that explains it"
+    events.extend(_leftovers(state, chain, facts, unexplained))
+    if suspicious:
+        events.extend(_hold(booking, facts, suspicious, context))
     return tuple(events)
 
 
@@ -86,21 +87,35 @@ def _deltas(facts: TransactionFacts) -> list[tuple[str, str, int]]:
     return rows
 
 
-def _is_own(settlements: list[Settlement], deposit: tx.ScannedDeposit) -> bool:
-    """An increase that one of our attempts made on purpose (a top-up) is not a user's deposit. Excluded by purpose,
-    never by signer: a withdrawal of ours to a deposit address of ours is a credit."""
-    return any((deposit.address, deposit.token, int(deposit.amount)) in item.internal for item in settlements)
+def _explain(unexplained: dict[str, int], asset: str, units: int) -> None:
+    unexplained[asset] = unexplained.get(asset, 0) + units
 
 
-def _recorded(state: State, booking: Booking, fact: tx.ScannedDeposit) -> ev.DepositRecorded | None:
-    name = deposit_id(booking.chain, fact.tx, fact.ordinal)
-    if state.deposits.get(name) is not None:
-        return None
+def _take_over(booking: Booking, events: list[ev.Event], unexplained: dict[str, int], own: Settlement) -> str:
+    """Book what an outcome explains; why a person must look, if one must."""
+    events.extend(own.events)
+    for asset, units in own.explained:
+        _explain(unexplained, asset, units)
+    booking.ended.update(dict.fromkeys(own.ended))
+    return own.suspicious
+
+
+def _foreign(internal: dict[tuple[str, str], int], deposit: tx.ScannedDeposit) -> int:
+    """How much of an increase, in raw units, our own attempt did not bring there on purpose (a top-up). Excluded by
+    purpose, never by signer: a withdrawal of ours to a deposit address of ours is a credit. A chain may report both in
+    one sum, so what the purposes account for is taken off the sum."""
+    key = (deposit.address, deposit.token)
+    ours = min(internal.get(key, 0), int(deposit.amount))
+    internal[key] = internal.get(key, 0) - ours
+    return int(deposit.amount) - ours
+
+
+def _recorded(state: State, booking: Booking, fact: tx.ScannedDeposit, raw: int) -> ev.DepositRecorded:
     address = state.addresses.need(booking.chain, fact.address)
-    asset, amount = in_units(state, booking.chain, fact.token, int(fact.amount))
+    asset, amount = in_units(state, booking.chain, fact.token, raw)
     minimum = int(state.assets.need(asset).as_token(booking.chain, fact.token).minimum)
     return ev.DepositRecorded(
-        deposit=name,
+        deposit=deposit_id(booking.chain, fact.tx, fact.ordinal),
         chain=booking.chain,
         tx=fact.tx,
         ordinal=fact.ordinal,
@@ -110,39 +125,34 @@ def _recorded(state: State, booking: Booking, fact: tx.ScannedDeposit) -> ev.Dep
         asset=asset,
         amount=amount,
         order=booking.orders + 1,
-        move="record" if int(fact.amount) >= minimum else "refuse",
+        move="record" if raw >= minimum else "refuse",
     )
 
 
-def _rent(state: State, chain: str, settlement: Settlement, unexplained: dict[str, int]) -> tuple[ev.Event, ...]:
+def _rent(state: State, chain: str, own: Settlement, unexplained: dict[str, int]) -> tuple[ev.Event, ...]:
     """What an attempt of ours paid for created accounts, or got back for closed ones, within its journaled cap."""
     asset = state.tokens.need(chain, NATIVE)
     rest = unexplained.get(asset, 0)
-    if rest == 0 or settlement.rent_cap == 0 or rest < -settlement.rent_cap:
+    if rest == 0 or abs(rest) > own.rent_cap:
         return ()
     unexplained[asset] = 0
     return (ev.Posted(asset=asset, legs=((HOUSE_RENT, rest), (external(chain), -rest))),)
 
 
-def _leftovers(
-    state: State,
-    booking: Booking,
-    facts: TransactionFacts,
-    unexplained: dict[str, int],
-    settlements: list[Settlement],
-) -> tuple[ev.Event, ...]:
-    """Whatever nothing explains goes to suspense. A plain receipt at a wallet is kept by name, so that it can be
-    attributed later."""
-    chain = booking.chain
+def _leftovers(state: State, chain: str, facts: TransactionFacts, unexplained: dict[str, int]) -> tuple[ev.Event, ...]:
+    """Whatever nothing explains goes to suspense. What came in by a transaction of somebody else's is kept by name, so
+    that it can be attributed later, and never for more than what went to suspense."""
     events: list[ev.Event] = []
     for asset, amount in sorted(unexplained.items()):
         if amount:
             events.append(ev.Posted(asset=asset, legs=((suspense(chain), amount), (external(chain), -amount))))
-    if settlements:
+    if facts.outcome is not None:
         return tuple(events)
     for movement in facts.movements:
-        asset, amount = in_units(state, chain, movement.token, int(movement.delta))
-        if amount > 0 and unexplained.get(asset, 0) > 0:
+        asset, gained = in_units(state, chain, movement.token, int(movement.delta))
+        amount = min(gained, unexplained.get(asset, 0))
+        if amount > 0 and state.surplus.get(chain, facts.name, movement.ordinal) is None:
+            _explain(unexplained, asset, -amount)
             events.append(
                 ev.SurplusBooked(chain=chain, tx=facts.name, ordinal=movement.ordinal, asset=asset, amount=amount)
             )

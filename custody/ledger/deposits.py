@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import chain as chain_up
+from itertools import islice
+from typing import NamedTuple
 
 from custody.ledger import events as ev
 from custody.ledger.holds import Scope, stopping
@@ -11,6 +15,15 @@ from custody.ledger.state import Hold, State
 
 RELEASE_LIMIT = 500
 """Credits in one transaction. A long pause releases over several blocks instead of in one that never ends."""
+
+
+class _Waiting(NamedTuple):
+    deposit: str
+    chain: str
+    account: str
+    asset: str
+    address: str
+    amount: int
 
 
 def record(deposit: ev.DepositRecorded) -> tuple[ev.Event, ...]:
@@ -35,18 +48,30 @@ def release(
     """Credit whatever waits and is not held, oldest first: what the state has pending, then what this very
     transaction records. At most `RELEASE_LIMIT`; the rest goes with the next transaction that releases."""
     holds = tuple(holds)
+    new = (
+        _Waiting(item.deposit, item.chain, item.account, item.asset, item.address, item.amount)
+        for item in fresh
+        if item.move == "record"
+    )
+    rows = chain_up(_pending(state, holds), new)
+    free = (row for row in rows if not stopping(holds, _scope(row.chain, row.asset, row.account, row.address)))
     events: list[ev.Event] = []
-    credited = 0
-    waiting: list[tuple[str, str, str, str, int]] = []
-    for _, name in state.pending.rows():
-        row = state.deposits.need(name)
-        waiting.append((name, row.chain, row.account, row.asset, row.amount))
-    waiting.extend((d.deposit, d.chain, d.account, d.asset, d.amount) for d in fresh if d.move == "record")
-    for name, chain, account, asset, amount in waiting:
-        if credited == RELEASE_LIMIT:
-            break
-        if stopping(holds, Scope(direction="deposits", chain=chain, asset=asset, account=account)):
-            continue
-        events.extend(credit(name, chain, account, asset, amount))
-        credited += 1
+    for row in islice(free, RELEASE_LIMIT):
+        events.extend(credit(row.deposit, row.chain, row.account, row.asset, row.amount))
     return tuple(events)
+
+
+def _pending(state: State, holds: tuple[tuple[str, Hold], ...]) -> Iterator[_Waiting]:
+    """What waits, in order, without the queues that a hold stops as a whole: their length must not cost anything."""
+    queues = [
+        iter(state.waiting[chain, asset].items())  # ordered: a queue's orders only ever rise
+        for chain, asset in sorted(state.waiting)
+        if not stopping(holds, _scope(chain, asset))
+    ]
+    for _, name in merge(*queues):
+        row = state.deposits.need(name)
+        yield _Waiting(name, row.chain, row.account, row.asset, row.address, row.amount)
+
+
+def _scope(chain: str, asset: str, account: str = "", address: str = "") -> Scope:
+    return Scope(direction="deposits", chain=chain, asset=asset, account=account, wallet=address)

@@ -46,6 +46,7 @@ def _founded(state: State, event: ev.Founded) -> None:
 
 def _key(state: State, event: ev.KeyPut) -> None:
     state.keys.put((event.key,), Key(public=event.public, roles=event.roles, revoked=event.revoked))
+    state.publics.put((event.public,), event.key)
 
 
 def _endorsed(state: State, event: ev.Endorsed) -> None:
@@ -159,16 +160,26 @@ def _deposit(state: State, event: ev.DepositRecorded) -> None:
     state.counters = replace(state.counters, deposits=event.order)
     if event.move == "record":
         state.pending.put((event.order,), event.deposit)
+        state.waiting.setdefault((event.chain, event.asset), {})[event.order] = event.deposit
 
 
 def _credited(state: State, event: ev.DepositCredited) -> None:
     row = state.deposits.need(event.deposit)
     state.deposits.put((event.deposit,), replace(row, state=DEPOSIT[row.state, "credit"]))
     state.pending.drop((row.order,))
+    queue = state.waiting[row.chain, row.asset]
+    del queue[row.order]
+    if not queue:
+        del state.waiting[row.chain, row.asset]
 
 
 def _surplus(state: State, event: ev.SurplusBooked) -> None:
-    state.surplus.put((event.chain, event.tx, event.ordinal), Surplus(asset=event.asset, amount=event.amount))
+    """Under a name that is open already it adds up: all of it lies in suspense."""
+    key = (event.chain, event.tx, event.ordinal)
+    row = state.surplus.get(*key)
+    before = 0 if row is None else row.amount
+    assert row is None or row.asset == event.asset, "a receipt's name stands for one asset"
+    state.surplus.put(key, Surplus(asset=event.asset, amount=before + event.amount))
 
 
 def _explained(state: State, event: ev.SurplusExplained) -> None:

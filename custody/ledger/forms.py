@@ -32,6 +32,9 @@ MAX_INTEGER = 1 << 53
 
 _HEX = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _PARAMETER = re.compile(r"[a-z_]{1,32}", re.ASCII)
+_TRANSACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+"""A chain's name of a transaction or block: free of colons, so that ids made of it are unambiguous, and short and plain
+enough that a hold can be named after it."""
 _KINDS = ("withdrawal", "sweep", "topup")
 _FAMILIES = ("evm", "solana")
 
@@ -58,6 +61,14 @@ def _assets(*assets: str) -> Rejection | None:
 
 def _texts(*texts: str) -> Rejection | None:
     return None if all(len(item) <= MAX_TEXT for item in texts) else Rejection.FIELD_OUT_OF_BOUNDS
+
+
+def _filled(*texts: str) -> Rejection | None:
+    return None if all(0 < len(item) <= MAX_TEXT for item in texts) else Rejection.FIELD_OUT_OF_BOUNDS
+
+
+def _transactions(*names: str) -> Rejection | None:
+    return None if all(_TRANSACTION.fullmatch(item) for item in names) else Rejection.IDENTIFIER_MALFORMED
 
 
 def _numbers(*numbers: int) -> Rejection | None:
@@ -98,7 +109,7 @@ def _chain(said: tx.ChainSet | tx.ChainRow) -> Rejection | None:
     if said.family not in _FAMILIES:
         return Rejection.PAYLOAD_MALFORMED
     numbers = _numbers(said.decoder, said.position, said.height)
-    return _chains(said.chain) or _texts(said.identity, said.hash) or numbers
+    return _chains(said.chain) or _filled(said.identity, said.hash) or numbers
 
 
 def _asset(said: tx.AssetSet | tx.AssetRow) -> Rejection | None:
@@ -109,7 +120,8 @@ def _asset(said: tx.AssetSet | tx.AssetRow) -> Rejection | None:
         return Rejection.FIELD_OUT_OF_BOUNDS
     return _first(
         _chains(item.chain)
-        or _texts(item.token, item.program)
+        or _filled(item.token)
+        or _texts(item.program)
         or (None if 0 <= item.decimals <= MAX_DECIMALS else Rejection.FIELD_OUT_OF_BOUNDS)
         or check_integer(item.minimum, signed=False)
         for item in said.representations
@@ -141,7 +153,7 @@ def _requested_address(said: tx.AddressRequested) -> Rejection | None:
 
 def _attested(said: tx.AddressAttested) -> Rejection | None:
     account = _ids(said.account) if said.account else None
-    return account or _chains(said.chain) or _texts(said.address, said.tier) or _numbers(said.index)
+    return account or _chains(said.chain) or _filled(said.address, said.tier) or _numbers(said.index)
 
 
 def _assigned(said: tx.AddressAssigned) -> Rejection | None:
@@ -151,10 +163,18 @@ def _assigned(said: tx.AddressAssigned) -> Rejection | None:
 def _scanned(said: tx.ChainScanned) -> Rejection | None:
     counts = _first(_count(items, MAX_LIST) for items in (said.blocks, said.deposits, said.movements, said.outcomes))
     numbers = _numbers(said.first, said.last, said.decoder, said.tokens, said.watched)
-    blocks = _first(_numbers(item.position, item.height) or _texts(item.hash) for item in said.blocks)
-    names = [(item.tx, item.ordinal) for item in said.deposits]
-    names.extend((item.tx, item.ordinal) for item in said.movements)
-    return _chains(said.chain) or counts or numbers or blocks or _first(_texts(*item) for item in names)
+    blocks = _first(_numbers(item.position, item.height) or _filled(item.hash) for item in said.blocks)
+    deposits = _first(_transactions(item.tx) or _filled(item.ordinal) for item in said.deposits)
+    movements = _first(_transactions(item.tx) or _filled(item.ordinal) for item in said.movements)
+    outcomes = _first(_outcome(item) for item in said.outcomes)
+    return _chains(said.chain) or counts or numbers or blocks or deposits or movements or outcomes
+
+
+def _outcome(item: tx.ScannedOutcome) -> Rejection | None:
+    if not is_digest(item.message):
+        return Rejection.IDENTIFIER_MALFORMED
+    paid = _first(_texts(row.recipient, row.token) for row in item.paid)
+    return _transactions(item.tx) or _numbers(item.nonce or 0) or _count(item.paid, MAX_LIST) or paid
 
 
 def _balances(said: tx.BalancesObserved) -> Rejection | None:
@@ -168,7 +188,7 @@ def _funded(said: tx.TreasuryFunded) -> Rejection | None:
 
 def _withdrawal(said: tx.WithdrawalRequested) -> Rejection | None:
     forms = _ids(said.id, said.account) or _assets(said.asset) or _chains(said.chain)
-    return forms or check_amount(said.amount) or _texts(said.to)
+    return forms or check_amount(said.amount) or _filled(said.to)
 
 
 def _approved(said: tx.WithdrawalApproved) -> Rejection | None:
@@ -189,6 +209,8 @@ def _prepared(said: tx.AttemptPrepared) -> Rejection | None:
         return wrong
     if len(said.parameters) > 16:
         return Rejection.FIELD_OUT_OF_BOUNDS
+    if not all(_PARAMETER.fullmatch(name) for name in sorted(said.parameters)):
+        return Rejection.IDENTIFIER_MALFORMED
     texts = [said.sender, said.blockhash or ""]
     texts.extend(text for pair in sorted(said.parameters.items()) for text in pair)
     return _texts(*texts) or _first(_purpose(item) for item in said.purposes)

@@ -23,11 +23,12 @@ NATIVE = "native"
 @dataclass(slots=True)
 class Settlement:
     """What one outcome explains. `explained`: (asset, units) that account for what our addresses lost, positive.
-    `internal`: (recipient, token, raw) of moves between our own addresses. `suspicious`: why a person must look."""
+    `internal`: (recipient, token) → raw, of moves between our own addresses. `rent_cap`: in the native asset's unit,
+    0 where no rent is explained. `suspicious`: why a person must look."""
 
     events: list[ev.Event] = field(default_factory=list)
     explained: list[tuple[str, int]] = field(default_factory=list)
-    internal: tuple[tuple[str, str, int], ...] = ()
+    internal: dict[tuple[str, str], int] = field(default_factory=dict)
     rent_cap: int = 0
     suspicious: str = ""
     ended: list[str] = field(default_factory=list)
@@ -56,7 +57,6 @@ def settle(state: State, ended: dict[str, None], chain: str, outcome: tx.Scanned
         done.suspicious = f"an attempt that had ended ({attempt.state}) landed"
         return done
 
-    done.rent_cap = attempt.rent_cap
     done.ended.append(outcome.message)
     done.events.append(
         ev.AttemptEnded(attempt=outcome.message, move="land" if outcome.succeeded else "fail", tx=outcome.tx)
@@ -67,7 +67,7 @@ def settle(state: State, ended: dict[str, None], chain: str, outcome: tx.Scanned
     elif _paid(attempt, outcome):
         for purpose in attempt.purposes:
             _settled(state, chain, purpose, outcome, done)
-        done.internal = tuple((p.recipient, p.token, int(p.amount)) for p in attempt.purposes if p.kind != "withdrawal")
+        _, done.rent_cap = in_units(state, chain, NATIVE, attempt.rent_cap)
     else:
         done.suspicious = "a transaction of ours succeeded without paying what its attempt says"
     _exclude_rivals(state, chain, outcome, attempt, done)
@@ -94,6 +94,8 @@ def _paid(attempt: Attempt, outcome: tx.ScannedOutcome) -> bool:
 
 def _settled(state: State, chain: str, purpose: tx.Purpose, outcome: tx.ScannedOutcome, done: Settlement) -> None:
     if purpose.kind != "withdrawal":
+        target = (purpose.recipient, purpose.token)
+        done.internal[target] = done.internal.get(target, 0) + int(purpose.amount)
         return
     row = state.withdrawals.need(purpose.id)
     legs = ((held(row.account), -row.amount), (external(chain), row.amount))

@@ -83,8 +83,8 @@ class Rejection(Enum):
         "This admin key has endorsed exactly this before; another one must.",
     )
     KEY_WEAK = ("key_weak", False, "The public key is of small order or not canonically encoded.")
-    KEY_EXISTS = ("key_exists", False, "A key of this id exists; rotate it instead.")
-    LAST_ADMIN = ("last_admin", False, "The ledger must keep enough admin keys for its quorum.")
+    KEY_EXISTS = ("key_exists", False, "A key of this id exists, or another id has or had this public key.")
+    LAST_ADMIN = ("last_admin", False, "The ledger must keep enough admin keys for its quorum, and one that seals.")
     CHAIN_IS_FIXED = (
         "chain_is_fixed",
         False,

@@ -15,6 +15,7 @@ from custody.ledger import events as ev
 from custody.ledger import transactions as tx
 from custody.ledger.amounts import check_integer
 from custody.ledger.booking import Booking, TransactionFacts, book
+from custody.ledger.bounds import overflows
 from custody.ledger.context import Context
 from custody.ledger.deposits import release
 from custody.ledger.holds import in_force
@@ -24,7 +25,8 @@ from custody.ledger.state import Cursor, Hold, State
 
 
 def decide_scanned(state: State, said: tx.ChainScanned, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """Errors in order: unknown_chain, native_not_listed, scan_not_joined, scan_stale, scan_disordered."""
+    """Errors in order: unknown_chain, native_not_listed, scan_not_joined, scan_stale, scan_disordered,
+    amount_too_large."""
     chain = state.chains.get(said.chain)
     if chain is None:
         return Rejection.UNKNOWN_CHAIN
@@ -35,7 +37,9 @@ def decide_scanned(state: State, said: tx.ChainScanned, context: Context) -> tup
         return Rejection.SCAN_NOT_JOINED
     if said.decoder != chain.decoder or said.tokens != chain.tokens or said.watched < chain.watched:
         return Rejection.SCAN_STALE
-    if said.watched > chain.attested or not _ordered(cursor, said) or not _known(state, said):
+    if said.watched > chain.attested or not _ordered(state, cursor, said) or not _placed(said):
+        return Rejection.SCAN_DISORDERED
+    if not _known(state, said):
         return Rejection.SCAN_DISORDERED
 
     booking = Booking(chain=said.chain, holds=[], recorded=[], ended={}, orders=state.counters.deposits)
@@ -44,41 +48,52 @@ def decide_scanned(state: State, said: tx.ChainScanned, context: Context) -> tup
         events.extend(book(state, booking, facts, context))
     held = in_force(state) + tuple((hold.hold, _row(hold)) for hold in booking.holds)
     events.extend(release(state, held, booking.recorded))
-    return tuple(events)
+    return Rejection.AMOUNT_TOO_LARGE if overflows(state, events) else tuple(events)
 
 
-def _ordered(cursor: Cursor, said: tx.ChainScanned) -> bool:
-    """Blocks in order, without a height left out (a skipped Solana slot has no height), the last one last; and every
-    fact inside one of them."""
+def _ordered(state: State, cursor: Cursor, said: tx.ChainScanned) -> bool:
+    """Blocks in order, each new, without a height left out (a skipped Solana slot has no height), the last one last."""
     blocks = said.blocks
     if not blocks or blocks[0].height != cursor.height + 1 or blocks[-1].position != said.last:
         return False
     if blocks[0].position < said.first:
         return False
-    for before, after in pairwise(blocks):
-        if after.position <= before.position or after.height != before.height + 1:
-            return False
-    positions = {block.position: None for block in blocks}
-    mentioned = [item.position for item in said.deposits]
-    mentioned.extend(item.position for item in said.movements)
-    mentioned.extend(item.position for item in said.outcomes)
-    return all(position in positions for position in mentioned)
+    hashes = {block.hash: None for block in blocks}
+    if len(hashes) != len(blocks) or any(state.blocks.get(said.chain, block.hash) is not None for block in blocks):
+        return False
+    return all(
+        after.position > before.position and after.height == before.height + 1 for before, after in pairwise(blocks)
+    )
+
+
+def _placed(said: tx.ChainScanned) -> bool:
+    """Every transaction in one of the blocks, and in one only; its sender's side told once."""
+    positions = {block.position: None for block in said.blocks}
+    where: dict[str, int] = {}
+    facts = [(item.tx, item.position) for item in said.deposits]
+    facts.extend((item.tx, item.position) for item in said.movements)
+    facts.extend((item.tx, item.position) for item in said.outcomes)
+    if any(position not in positions or where.setdefault(name, position) != position for name, position in facts):
+        return False
+    return len({outcome.tx: None for outcome in said.outcomes}) == len(said.outcomes)
 
 
 def _known(state: State, said: tx.ChainScanned) -> bool:
-    """Every fact speaks of an address and a token of ours, in whole numbers, once."""
+    """Every fact speaks of an address and a token of ours, in whole numbers. A place in a transaction has at most one
+    end that gains and one that loses."""
     facts = [(item.tx, item.ordinal, item.address, item.token, item.amount, True) for item in said.deposits]
     facts.extend((item.tx, item.ordinal, item.address, item.token, item.delta, False) for item in said.movements)
-    once: dict[tuple[str, str, str], None] = {}
+    once: dict[tuple[str, str, bool], None] = {}
     for name, ordinal, where, token, amount, is_deposit in facts:
         address = state.addresses.get(said.chain, where)
         if address is None or state.tokens.get(said.chain, token) is None:
             return False
         if check_integer(amount, signed=not is_deposit) is not None or amount == "0":
             return False
-        if (is_deposit and address.tier != "deposit") or (name, ordinal, where) in once:
+        end = (name, ordinal, not amount.startswith("-"))
+        if (is_deposit and address.tier != "deposit") or end in once:
             return False
-        once[name, ordinal, where] = None
+        once[end] = None
     for outcome in said.outcomes:
         if state.addresses.get(said.chain, outcome.sender) is None:
             return False
@@ -97,13 +112,13 @@ def _by_transaction(said: tx.ChainScanned) -> list[TransactionFacts]:
     for movement in said.movements:
         _group(groups, movement.tx, movement.position).movements.append(movement)
     for outcome in said.outcomes:
-        _group(groups, outcome.tx, outcome.position).outcomes.append(outcome)
+        _group(groups, outcome.tx, outcome.position).outcome = outcome
     return sorted(groups.values(), key=lambda group: group.position)  # ordered: insertion order, then a stable sort
 
 
 def _group(groups: dict[str, TransactionFacts], name: str, position: int) -> TransactionFacts:
     return groups.setdefault(
-        name, TransactionFacts(name=name, position=position, deposits=[], movements=[], outcomes=[])
+        name, TransactionFacts(name=name, position=position, deposits=[], movements=[], outcome=None)
     )
 
 

@@ -264,8 +264,8 @@ class State:
     __slots__ = (
         "accounts", "addresses", "agreed", "assets", "attempts", "balances", "batches", "blocks", "chains",
         "counters", "cursors", "deposits", "endorsed", "heights", "holds", "keys", "lanes", "ledger", "nonces",
-        "open_attempts", "open_withdrawals", "parameters", "past_holds", "pending", "quorum", "root", "said",
-        "slots", "surplus", "tokens", "usage", "wallets", "windows", "withdrawals",
+        "open_attempts", "open_withdrawals", "parameters", "past_holds", "pending", "publics", "quorum", "root",
+        "said", "slots", "surplus", "tokens", "usage", "waiting", "wallets", "windows", "withdrawals",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -274,6 +274,7 @@ class State:
         self.root = roots.EMPTY_ROOT
         self.counters = Counters(deposits=0, withdrawals=0)
         self.keys: Table[Key] = Table("keys")  # id
+        self.publics: Table[str] = Table("publics")  # public key → key id, for ever
         self.windows: Table[Window] = Table("windows")  # key id
         self.said: Table[Said] = Table("said")  # key id, seq
         self.endorsed: Table[Endorsed] = Table("endorsed")  # digest
@@ -292,6 +293,9 @@ class State:
         self.wallets: Table[int] = Table("wallets")  # chain, address, token → raw units
         self.deposits: Table[Deposit] = Table("deposits")  # deposit id
         self.pending: Table[str] = Table("pending")  # order → deposit id
+        self.waiting: dict[tuple[str, str], dict[int, str]] = {}
+        """`pending` once more, by (chain, asset) and then by rising order: derived, so it is no leaf of its own. A
+        held chain's queue is passed over as a whole, however long it is."""
         self.surplus: Table[Surplus] = Table("surplus")  # chain, tx, ordinal
         self.withdrawals: Table[Withdrawal] = Table("withdrawals")  # id
         self.open_withdrawals: Table[str] = Table("open_withdrawals")  # order → id
@@ -314,7 +318,8 @@ class State:
 
     def tables(self) -> tuple[Table[object], ...]:
         """All tables, in a fixed order."""
-        names = sorted(name for name in self.__slots__ if name not in ("ledger", "quorum", "root", "counters"))
+        others = ("counters", "ledger", "quorum", "root", "waiting")
+        names = sorted(name for name in self.__slots__ if name not in others)
         return tuple(getattr(self, name) for name in names)
 
     def seal(self) -> bytes:

@@ -108,8 +108,9 @@ def _remember(state: State, admitted: Admitted, code: str) -> None:
 
 
 def found(payload: bytes) -> tuple[State, tuple[ev.Event, ...]] | Rejection:
-    """The state after block 0; its builder sets `ledger` to block 0's hash. Errors: those of forms, `key_exists`,
-    `key_weak`, `last_admin` when the quorum can't be met, and those of the chains, assets and parameters it lists."""
+    """The state after block 0; its builder sets `ledger` to block 0's hash. Errors: those of forms, `key_exists` for a
+    repeated id or public key, `key_weak`, `last_admin` when the quorum can't be met or nobody may seal, and those of
+    the chains, assets and parameters it lists."""
     said = encoding.decode(payload)
     if isinstance(said, Rejection):
         return said
@@ -123,14 +124,17 @@ def found(payload: bytes) -> tuple[State, tuple[ev.Event, ...]] | Rejection:
         ev.Founded(name=said.name, quorum=said.quorum),
     ]
     once: dict[str, None] = {}
+    publics: dict[str, None] = {}
     for key in said.keys:
-        if key.id in once:
+        if key.id in once or key.public in publics:
             return Rejection.KEY_EXISTS
         if administration.is_weak(key.public):
             return Rejection.KEY_WEAK
         once[key.id] = None
+        publics[key.public] = None
         events.append(ev.KeyPut(key=key.id, public=key.public, roles=key.roles, revoked=False))
-    if sum(1 for key in said.keys if Role.ADMIN in key.roles) < said.quorum:
+    sealers = sum(1 for key in said.keys if Role.SEQUENCER in key.roles)
+    if sum(1 for key in said.keys if Role.ADMIN in key.roles) < said.quorum or sealers == 0:
         return Rejection.LAST_ADMIN
     for event in events:
         evolve(state, event)

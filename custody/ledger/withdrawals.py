@@ -30,10 +30,10 @@ def content_of(said: tx.WithdrawalRequested) -> str:
 
 def decide_requested(state: State, said: tx.WithdrawalRequested, context: Context) -> tuple[ev.Event, ...] | Rejection:
     """Errors in order: id_conflict, unknown_account, unknown_chain, unknown_asset, asset_not_on_chain,
-    amount_not_representable, recipient_is_ours, limit_per_transaction, limit_daily, insufficient_balance.
+    amount_not_representable, recipient_is_ours, limit_per_transaction, limit_daily, insufficient_balance, held.
 
     The same id with the same content is done already. A recipient that is a user's deposit address settles at once
-    as a transfer.
+    as a transfer, so what stops withdrawals or transfers refuses it, while any other request is accepted and waits.
     """
     row = state.withdrawals.get(said.id)
     if row is not None:
@@ -62,6 +62,8 @@ def decide_requested(state: State, said: tx.WithdrawalRequested, context: Contex
         return Rejection.INSUFFICIENT_BALANCE
 
     move = "ask" if verdict is Verdict.NEEDS_APPROVAL else "queue" if ours is None else "transfer"
+    if ours is not None and move == "transfer" and _is_shut(state, said.asset, said.chain, said.account, ours.account):
+        return Rejection.HELD
     opened = ev.WithdrawalOpened(
         withdrawal=said.id,
         account=said.account,
@@ -81,6 +83,17 @@ def decide_requested(state: State, said: tx.WithdrawalRequested, context: Contex
     return opened, ev.Posted(asset=said.asset, legs=((available(said.account), -amount), (target, amount)))
 
 
+def _is_shut(state: State, asset: str, chain: str, source: str, target: str) -> bool:
+    """Whether a hold stops a withdrawal that would settle as a transfer: it leaves by two doors, and either shuts."""
+    holds = in_force(state)
+    scopes = (
+        Scope(direction="withdrawals", chain=chain, asset=asset, account=source),
+        Scope(direction="transfers", chain=chain, asset=asset, account=source),
+        Scope(direction="transfers", chain=chain, asset=asset, account=target),
+    )
+    return any(stopping(holds, scope) for scope in scopes)
+
+
 def _judge(state: State, said: tx.WithdrawalRequested, amount: int, context: Context) -> Verdict:
     usage = state.usage.get(said.account, said.asset)
     spent = usage.amount if usage is not None and usage.day == context.day else 0
@@ -98,7 +111,8 @@ def _judge(state: State, said: tx.WithdrawalRequested, amount: int, context: Con
 
 
 def decide_approved(state: State, said: tx.WithdrawalApproved, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """Approving an own-address withdrawal settles it as the transfer it would have been."""
+    """Approving an own-address withdrawal settles it as the transfer it would have been. Errors in order:
+    unknown_withdrawal, withdrawal_not_waiting, recipient_is_ours (it became a wallet of the house since), held."""
     row = state.withdrawals.get(said.id)
     if row is None:
         return Rejection.UNKNOWN_WITHDRAWAL
@@ -107,6 +121,10 @@ def decide_approved(state: State, said: tx.WithdrawalApproved, context: Context)
     ours = state.addresses.get(row.chain, row.to)
     if ours is None:
         return (ev.WithdrawalMoved(withdrawal=said.id, move="approve", reason=f"approved by {context.key}"),)
+    if ours.tier != "deposit":
+        return Rejection.RECIPIENT_IS_OURS
+    if _is_shut(state, row.asset, row.chain, row.account, ours.account):
+        return Rejection.HELD
     legs = ((held(row.account), -row.amount), (available(ours.account), row.amount))
     return (
         ev.WithdrawalMoved(withdrawal=said.id, move="transfer", reason=f"approved by {context.key}"),

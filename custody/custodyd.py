@@ -1,0 +1,104 @@
+"""The daemon's command: `custodyd run | check-config | init`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from custody.configuration import ConfigurationError, refuse
+
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("/etc/custody/custody.toml"),
+    show_default=True,
+    help="the daemon's configuration; every other file is named in it",
+)
+
+EXIT_REFUSED = 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="custodyd")
+def main() -> None:
+    """Watch chains, credit deposits, pay withdrawals."""
+
+
+@main.command("check-config")
+@CONFIG
+def check_config(config: Path) -> None:
+    """Read all configuration and say everything that is wrong; exit 78 if anything is."""
+    from custody.settings import load  # lazy: pydantic and the models are needed by no --help
+
+    try:
+        everything = load(config)
+    except ConfigurationError as exc:
+        refuse(exc)
+    chains = ", ".join(f"{model.chain} ({len(model.providers)} providers)" for model in everything.chains)
+    click.echo(f"{config}: good; chains: {chains}")
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("~/.custody"),
+    show_default=True,
+    help="where the operator's, the admins' and the backend's keys are made",
+)
+def init(config: Path, keys: Path) -> None:
+    """Found a ledger: keys, each chain's starting block, block 0. Refuses where a journal exists."""
+    from chains.errors import ChainError  # lazy: see above
+    from custody.daemon.founding import FoundingError, found  # lazy: chain libraries take a second
+    from custody.envelope.keyfile import KeyFileError  # lazy: see above
+    from custody.journal.errors import JournalError  # lazy: see above
+    from custody.settings import load  # lazy: see above
+
+    try:
+        founded = asyncio.run(found(load(config), keys.expanduser()))
+    except ConfigurationError as exc:
+        refuse(exc)
+    except (FoundingError, KeyFileError, JournalError, ChainError) as exc:
+        _end(f"custodyd: no ledger was founded: {exc}")
+    click.echo(f"ledger   {founded.ledger}")
+    click.echo(f"journal  {founded.journal}")
+    click.echo(f"keys     {founded.people}: operator, admins, payouts, engine; move each to whoever it is for")
+    for chain, position in founded.starts:
+        click.echo(f"{chain:8} scanned from the block after {position} on")
+
+
+@main.command()
+@CONFIG
+def run(config: Path) -> None:
+    """Run until SIGTERM."""
+    from custody.daemon.supervise import WorkerEnded  # lazy: see above
+    from custody.daemon.supervise import run as run_node  # lazy: see above
+    from custody.execution import Divergence  # lazy: see above
+    from custody.journal.errors import JournalError  # lazy: see above
+    from custody.settings import load  # lazy: see above
+    from custody.telemetry import configure_logging  # lazy: see above
+
+    try:
+        everything = load(config)
+        configure_logging(everything.daemon.log_level.upper())
+        asyncio.run(run_node(everything))
+    except ConfigurationError as exc:
+        refuse(exc)
+    except (JournalError, Divergence) as exc:
+        _end(f"custodyd: refused to start: {exc}")
+    except WorkerEnded as exc:
+        _end(f"custodyd: stopped: {exc}", code=1)
+
+
+def _end(message: str, *, code: int = EXIT_REFUSED) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

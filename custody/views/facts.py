@@ -1,0 +1,43 @@
+"""What the daemon knows beside the ledger, at one moment: heads, providers, latches. For status, readiness and scrapes.
+
+The composition fills it in; whoever shows it neither knows nor waits for where it came from.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from chains.pool.events import ProviderHealth
+
+
+class Latch(msgspec.Struct, frozen=True, kw_only=True):
+    """A stop that needs no working journal: the brake, or storage that can't be written. `since`: unix milliseconds."""
+
+    cause: str
+    reason: str
+    actor: str
+    since: int
+
+
+class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain as its providers show it now. `cursor_time`: unix seconds of the cursor's block, None before the first
+    scan. `queue`: (priority, calls waiting) of the chain's pool."""
+
+    chain: str
+    latest: int | None = None
+    finalized: int | None = None
+    cursor_time: int | None = None
+    providers: tuple[ProviderHealth, ...] = ()
+    queue: tuple[tuple[str, int], ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole. `waiting_for` says, for people, what is missing while `ready` is false; `started` is unix
+    milliseconds."""
+
+    version: str
+    started: int
+    ready: bool
+    waiting_for: str
+    latches: tuple[Latch, ...]
+    chains: tuple[ChainFacts, ...]
