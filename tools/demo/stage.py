@@ -25,7 +25,7 @@ from chains.devnet.solana.chain import SolanaDevnet
 from chains.devnet.solana.settings import Settings as SolanaDevnetSettings
 from tools.demo.waiting import eventually
 
-TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
+SPL_TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
@@ -137,7 +137,7 @@ class Stage:
         write("custody.toml", _DAEMON.format(folder=self.folder, port=listen))
         write("ethereum.toml", _ETHEREUM.format(**self._urls("ethereum"), identity=self.anvil.chain_id))
         write("solana.toml", _SOLANA.format(**self._urls("solana"), identity=self.solana.genesis_hash))
-        write("assets.toml", _ASSETS.format(evm=self.usdc_ethereum, mint=self.usdc_solana, program=TOKEN_PROGRAM))
+        write("assets.toml", _ASSETS.format(evm=self.usdc_ethereum, mint=self.usdc_solana, program=SPL_TOKEN))
         write("policy.toml", _POLICY)
         write("signer.toml", _SIGNER.format(ledger=""))
         self._write("passphrase", secrets.token_hex(16))
