@@ -89,7 +89,7 @@ class Queue:
 
     def drain(self) -> list[Ticket]:
         """Send everyone out of line, in order of arrival inside the classes."""
-        tickets = [ticket for line in self._lines for ticket in line.values()]
+        tickets = [ticket for line in self._lines for ticket in line.values()]  # ordered: arrival
         for ticket in tickets:
             self.leave(ticket)
         return tickets
@@ -108,7 +108,7 @@ class Queue:
 
     def _plan_line(self, line: dict[int, Ticket], providers: Sequence[Provider], now: float, plan: Plan) -> None:
         shut: Choice | None = None
-        for ticket in line.values():
+        for ticket in line.values():  # ordered: by arrival, which is what FIFO means
             if shut is not None:
                 if shut.hopeless(ticket.deadline):
                     plan.hopeless.append(ticket)

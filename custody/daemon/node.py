@@ -96,7 +96,8 @@ class Node:
         self.journal = journal
         self.views = views
         self.started = now_ms()
-        self.sequencer = Sequencer(journal, replica, keys["sequencer"], clock=now_ms)
+        self.metrics = Metrics(views.books, views.tallies, self.facts)
+        self.sequencer = Sequencer(journal, replica, keys["sequencer"], clock=now_ms, appended=self.metrics.appended)
         self.sequencer.subscribe(views)
         self.watcher = Voice(keys["watcher"], self.sequencer)
         self.composer = Voice(keys["composer"], self.sequencer)
@@ -106,7 +107,6 @@ class Node:
         self.addresses = AddressDesk(self.signer, self.watcher, views.roster)
         self.relay_desk = RelayDesk(self.relay)
         self.brake = BrakeDesk(Latchfile(settings.data / "brake.json"), self.signer, self.relay_desk, now_ms)
-        self.metrics = Metrics(views.books, views.tallies, self.facts)
         self.sequencer.subscribe(self.metrics)
         accounts = Accounts()
         self.chains = {

@@ -10,7 +10,10 @@ from tools.sources import Source, sources
 MODULE_LINES = 400
 FUNCTION_LINES = 70
 
-REVIEWED: dict[str, str] = {}
+REVIEWED: dict[str, str] = {
+    "chains/pool/pool.py": "one shell around the pure rules: its parts share the permits' bookkeeping",
+    "custody/ledger/transactions.py": "a list of types, each a few lines; its length is the number of things to say",
+}
 """`path` or `path:function` → why it may be larger. An entry that is not needed any more fails the test."""
 
 

@@ -25,7 +25,7 @@ from chains.devnet.solana.chain import SolanaDevnet
 from chains.devnet.solana.settings import Settings as SolanaDevnetSettings
 from tools.demo.waiting import eventually
 
-SPL_TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
+SPL_TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"  # noqa: S105  # a program's address, no password
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 

@@ -197,7 +197,9 @@ LONG_FORM = b"\xdc\x00\x02" + msgspec.msgpack.encode(envelopes(2))[1:]
         pytest.param(repacked(body=msgspec.msgpack.encode([["k", b"{}", bytes(63)]] * 2)), id="short signature"),
         pytest.param(repacked(body=msgspec.msgpack.encode([["k", b"{}", bytes(64), 1]] * 2)), id="long envelope"),
         pytest.param(repacked(body=msgspec.msgpack.encode([["", b"{}", bytes(64)]] * 2)), id="no key id"),
-        pytest.param(repacked(body=msgspec.msgpack.encode([["k", b"x" * (MAX_PAYLOAD + 1), bytes(64)]] * 2)), id="large payload"),
+        pytest.param(
+            repacked(body=msgspec.msgpack.encode([["k", b"x" * (MAX_PAYLOAD + 1), bytes(64)]] * 2)), id="large payload"
+        ),
         pytest.param(repacked(seals=[["k", bytes(63)]]), id="short seal"),
         pytest.param(repacked(seals=[["k", bytes(64)]] * (MAX_SEALS + 1)), id="too many seals"),
         pytest.param(bytes(MAX_BLOB + 1), id="too large"),
