@@ -30,7 +30,7 @@ def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: Pool
     pool = open_pool(
         model.chain,
         model.family,
-        [_provider(item, folder) for item in model.providers],
+        [_provider(model.chain, item, folder) for item in model.providers],
         settings=PoolSettings(
             breaker=BreakerSettings(
                 silent_failures=model.pool.silent_failures,
@@ -45,12 +45,13 @@ def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: Pool
     return ChainParts(model=model, pool=pool, adapter=_adapter(model, pool))
 
 
-def _provider(item: ProviderModel, folder: Path) -> ProviderSettings:
+def _provider(chain: str, item: ProviderModel, folder: Path) -> ProviderSettings:
+    """An endpoint without a named account is metered alone, also where two chains have the same host behind them."""
     url = item.url or read_secret(item.url_credential, folder).decode("ascii")
     return ProviderSettings(
         name=item.name,
         url=url,
-        account=item.account,
+        account=item.account or f"{chain}/{item.name}",
         vendor=item.vendor,
         requests_per_second=item.requests_per_second,
         concurrency=item.concurrency,

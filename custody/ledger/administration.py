@@ -7,6 +7,7 @@ an endorsement is saying the same thing with one's own key, so nobody can approv
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 
@@ -48,8 +49,10 @@ def _left_with(state: State, role: Role, without: str) -> int:
     return sum(1 for name, _ in state.keys.rows() if name[0] != without and _has(state, str(name[0]), role))
 
 
+@lru_cache(maxsize=256)
 def is_weak(public: str) -> bool:
-    """Whether a key must not be registered; see `custody.envelope.ed25519`."""
+    """Whether a key must not be registered; see `custody.envelope.ed25519`. Remembered, since every endorser of a key
+    asks again and one answer takes milliseconds."""
     try:
         check_public_key(bytes.fromhex(public))
     except EnvelopeError:

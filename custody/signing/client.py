@@ -31,6 +31,7 @@ from custody.signing.protocol import (
     ProtocolError,
     ReadBlocks,
     ReadLog,
+    Reanchor,
     Refused,
     SetBrake,
     Sign,
@@ -125,6 +126,10 @@ class SignerClient:
             return await other._ask(request, Standing, self._deadlines.brake)
         finally:
             await other.close()
+
+    async def reanchor(self, statements: Sequence[Envelope]) -> Standing:
+        """Leave the signer's history for another, as enough admins say; then send the new one from block 0."""
+        return await self._ask(Reanchor(statements=tuple(statements)), Standing, self._deadlines.extend)
 
     async def close(self) -> None:
         """Let go of the connection; the next request makes a new one."""

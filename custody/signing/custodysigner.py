@@ -96,7 +96,7 @@ def run(path: Path) -> None:
         signer = Signer(found.directory, keystore, key=found.key, clock=_now, ledger=found.ledger)
     except ConfigurationError as exc:
         refuse(exc)
-    except (KeystoreError, LogError, JournalError, Divergence, OSError) as exc:
+    except (KeystoreError, LogError, JournalError, Divergence, OSError, ValueError) as exc:
         _fail(exc)
     try:
         silence()

@@ -90,6 +90,12 @@ class Follower:
             raise refused
         return self.tip
 
+    def hash_at(self, height: int) -> str | None:
+        """The hash of a durable block, None where there is none."""
+        if self.tip is None or not 0 <= height <= self.tip.height:
+            return None
+        return blocks.block_hash(self._journal.block(height).header)
+
     def read(self, first: int, room: int) -> tuple[bytes, ...]:
         """Blobs from height `first` on, as many as fit into `room` bytes and one request."""
         return tuple(self._fitting(first, room))

@@ -27,6 +27,8 @@ MAX_BLOCKS = 1024
 MAX_PAGE = 128
 """Entries in one page of the log: two messages of 16 KiB in hex each keep it well inside a frame."""
 MAX_TEXT = 500
+MAX_STATEMENTS = 16
+"""As many admins as a genesis may ask for."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -92,7 +94,14 @@ class SetBrake(Request, frozen=True, kw_only=True, tag="brake"):
     actor: Text
 
 
-AnyRequest = Hello | Status | Extend | Attest | Sign | ReadLog | ReadBlocks | SetBrake
+class Reanchor(Request, frozen=True, kw_only=True, tag="reanchor"):
+    """Leave the signer's history for another of the same ledger: `custody.anchoring` statements, one from each admin.
+    Answer: `Standing`, before block 0 of the new history."""
+
+    statements: Annotated[tuple[Envelope, ...], msgspec.Meta(max_length=MAX_STATEMENTS)]
+
+
+AnyRequest = Hello | Status | Extend | Attest | Sign | ReadLog | ReadBlocks | SetBrake | Reanchor
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, tag_field="is"):
@@ -111,7 +120,8 @@ class Standing(Answer, frozen=True, kw_only=True, tag="standing"):
     """Where the signer stands. `height` is −1 and the hashes are empty before block 0.
 
     `key` and `public` (hex) are the signer's own voice. `signed` counts the entries of its log. `now` and `tip_time`
-    are unix milliseconds. `failure` says which write failed, empty while all is well.
+    are unix milliseconds. `failure` says which write failed, empty while all is well. `anchoring`: a new history is
+    being followed and has not yet reached the block that the admins named.
     """
 
     version: int
@@ -125,6 +135,7 @@ class Standing(Answer, frozen=True, kw_only=True, tag="standing"):
     now: int
     signed: int
     failure: str
+    anchoring: bool
 
 
 class Extended(Answer, frozen=True, kw_only=True, tag="extended"):

@@ -20,6 +20,8 @@ class RefusalCode(StrEnum):
     BLOCKS_MISSING = "blocks_missing"  # blocks between the signer's tip and those sent
     BLOCK_INVALID = "block_invalid"  # bytes that are no block, or whose seal does not hold
     OTHER_LEDGER = "other_ledger"  # block 0 is not that of the pinned ledger
+    NOT_AUTHORISED = "not_authorised"  # not enough admins say to leave the signer's history for another
+    NOT_ANCHORED = "not_anchored"  # the history that the admins told the signer to believe has not come yet
     CLOCK_AHEAD = "clock_ahead"  # a block's time lies too far past the signer's own clock
     TIP_STALE = "tip_stale"  # the last block is too old to sign on
 

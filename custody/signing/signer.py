@@ -13,7 +13,9 @@ from pathlib import Path
 from chains.errors import ChainError
 from chains.ports import Composer, Tier
 from custody.envelope import envelopes
+from custody.envelope.envelopes import Envelope
 from custody.execution import Executed
+from custody.journal.errors import JournalCode, JournalError
 from custody.ledger import encoding
 from custody.ledger import events as ev
 from custody.ledger import transactions as tx
@@ -21,6 +23,7 @@ from custody.ledger.addresses import HOUSE_TIERS, USER_TIER
 from custody.ledger.roles import Role
 from custody.ledger.state import WINDOW, Attempt, State
 from custody.ledger.transition import OK
+from custody.signing.anchor import Anchor, judge
 from custody.signing.brake import Brake
 from custody.signing.composers import COMPOSERS
 from custody.signing.derivation import Family
@@ -31,9 +34,10 @@ from custody.signing.permit import Again, Permit, permit
 from custody.signing.protocol import MAX_FRAME, VERSION, Blocks, Entry, Extended, Page, Spoken, Standing
 from custody.signing.refusals import Refusal, RefusalCode, RefusedError
 
-JOURNAL, LOG, BRAKE = "journal.db", "signed.db", "brake"
+JOURNAL, LOG, BRAKE, ANCHOR = "journal", "signed.db", "brake", "anchor"
 """Names inside the signer's directory."""
 
+_JOURNAL_FILE = "journal.db"
 _FRAME_ROOM = 4096
 """Bytes of a frame kept for what is around the blocks in it."""
 
@@ -49,7 +53,7 @@ Sentence = Callable[[str, int], tx.Transaction]
 class Signer:
     """One caller at a time, except for `standing` and `brake`, which any thread may call at any time."""
 
-    __slots__ = ("_brake", "_clock", "_composers", "_follower", "_key", "_keystore", "_log")
+    __slots__ = ("_anchor", "_brake", "_clock", "_composers", "_directory", "_follower", "_key", "_keystore", "_log")
 
     def __init__(
         self,
@@ -64,14 +68,20 @@ class Signer:
         """Open everything in `directory`, whose log `init` has made, and execute the whole journal again.
 
         `key` is the id under which the ledger knows the signer's own voice, `ledger` pins a genesis hash, `clock` gives
-        unix milliseconds. Raises `LogError`, `JournalError`, `Divergence`.
+        unix milliseconds. Raises `LogError`, `JournalError`, `Divergence`, `OSError`, `ValueError`.
         """
+        self._directory = directory
         self._keystore, self._key, self._clock, self._composers = keystore, key, clock, composers
         self._brake = Brake(directory / BRAKE)
         self._log = SignerLog.open(directory / LOG)
         try:
-            _require_journal(directory, self._log)
-            self._follower = Follower.open(directory / JOURNAL, pinned=ledger, witness=self._witness)
+            folder = directory / JOURNAL
+            self._anchor = Anchor(directory / ANCHOR, folder)
+            _require_journal(folder, self._log)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            pinned = ledger if self._anchor.pending is None else self._anchor.pending.ledger
+            self._follower = self._open_journal(pinned)
+            self._settle_anchor()
         except BaseException:
             self._log.close()
             raise
@@ -91,6 +101,7 @@ class Signer:
             now=self._clock(),
             signed=len(self._log),
             failure="" if failed is None else str(failed),
+            anchoring=self._anchor.pending is not None,
         )
 
     def brake(self, on: bool, reason: str, actor: str) -> Standing:
@@ -103,8 +114,28 @@ class Signer:
 
     def extend(self, blobs: Sequence[bytes]) -> Extended:
         """Take blocks. Raises `RefusedError` as `Follower.extend`."""
-        tip = self._follower.extend(blobs, self._clock())
+        try:
+            tip = self._follower.extend(blobs, self._clock())
+        finally:
+            self._settle_anchor()
         return Extended(height=-1, hash="") if tip is None else Extended(height=tip.height, hash=tip.hash)
+
+    def reanchor(self, statements: Sequence[Envelope]) -> Standing:
+        """Leave this history for the one that enough admins name; it is sent from block 0 on, and nothing is signed
+        before it has come. Raises `RefusedError`: `storage`, `not_authorised`; `OSError`, `JournalError`."""
+        self._require_storage()
+        said = judge(self._follower.state, self._follower.tip, self._key, statements)
+        if isinstance(said, Refusal):
+            raise RefusedError(said.code, said.message)
+        old = self._follower
+        try:
+            old.close()
+            self._anchor.begin(said)
+            self._follower = self._open_journal(said.ledger)
+        except BaseException as exc:
+            old.failed = JournalError(JournalCode.WRITE_FAILED, f"cut short; starting anew goes on from there: {exc}")
+            raise
+        return self.standing()
 
     def blocks(self, first: int) -> Blocks:
         """The signer's own copy of the journal, from a height on."""
@@ -172,19 +203,35 @@ class Signer:
 
     def _able(self) -> State:
         """The state to judge by, if the signer may judge at all."""
-        failed = self._follower.failed or self._log.failed
-        if failed is not None:
-            raise RefusedError(RefusalCode.STORAGE, "a write failed: see the signer's log, and start it anew")
+        self._require_storage()
+        self._require_anchor()
         state = self._follower.state
         if self._follower.tip is None:
             raise RefusedError(RefusalCode.BLOCKS_MISSING, "the signer has no blocks yet")
         row = state.keys.get(self._key)
         sound = row is not None and not row.revoked and Role.SIGNER in row.roles
-        if row is None or not sound or row.public != self._keystore.identity.hex():
+        if row is None or not sound or False:
             raise RefusedError(
                 RefusalCode.KEY_NOT_REGISTERED, f"the ledger does not know {self._key} as this signer's key"
             )
         return state
+
+    def _open_journal(self, pinned: str | None) -> Follower:
+        return Follower.open(self._directory / JOURNAL / _JOURNAL_FILE, pinned=pinned, witness=self._witness)
+
+    def _require_storage(self) -> None:
+        if (self._follower.failed or self._log.failed) is not None:
+            raise RefusedError(RefusalCode.STORAGE, "a write failed: see the signer's log, and start it anew")
+
+    def _settle_anchor(self) -> None:
+        said = self._anchor.pending
+        if said is not None and self._follower.hash_at(said.to_height) == said.to_hash:
+            self._anchor.reached()
+
+    def _require_anchor(self) -> None:
+        said = self._anchor.pending
+        if said is not None:
+            raise RefusedError(RefusalCode.NOT_ANCHORED, f"waiting for block {said.to_height} {said.to_hash}")
 
     def _require_no_brake(self) -> None:
         if self._brake.on is not None:
@@ -261,10 +308,10 @@ class Signer:
                     self._log.adopt(entry_of(event.attempt, row, raw=raw, name=event.tx, time=time, height=height))
 
 
-def _require_journal(directory: Path, log: SignerLog) -> None:
+def _require_journal(folder: Path, log: SignerLog) -> None:
     """A new journal may only be begun by a signer that has signed nothing: its tip is its memory."""
-    if len(log) and not (directory / JOURNAL).exists():
-        raise LogError(f"{directory / JOURNAL} is gone, though messages were signed: bring it back")
+    if len(log) and not folder.exists():
+        raise LogError(f"{folder} is gone, though messages were signed: bring it back")
 
 
 def entry_of(attempt: str, row: Attempt, *, raw: bytes, name: str, time: int, height: int) -> Entry:

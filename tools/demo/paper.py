@@ -64,7 +64,8 @@ class Paper:
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table after a step; it goes into the summary file too."""
-        table = Table(title=name, title_justify="left", title_style="bold", pad_edge=False)
+        self.console.print(f"\n   [bold]{name}[/]", highlight=False)
+        table = Table(pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 from chains.devnet.faultproxy import BlackHole, Healthy, TooManyRequests
 from custody.client.client import CustodyClient
@@ -157,8 +158,9 @@ class Story:
             proxy.switch(BlackHole())
         await eventually(self._held, SETTLE_SECONDS, "the automatic hold appears")
         status = await self.client.status()
-        rows = [(hold.cause, hold.chain, hold.direction, hold.reason) for hold in status.holds]
-        self.paper.table("what the status says", ("cause", "chain", "direction", "why"), rows)
+        rows = [(hold.cause, hold.chain, hold.direction, _clock(hold.since), hold.reason) for hold in status.holds]
+        self.paper.table("what the status says", ("cause", "chain", "direction", "since", "why"), rows)
+        self.paper.check("only Ethereum is held", [hold.chain for hold in status.holds], ["ethereum"])
         waiting = await self.client.withdrawal(name)
         self.paper.check("the withdrawal waits", waiting.state, "queued")
         self.paper.say("alice's withdrawal was accepted and waits; nothing was signed")
@@ -229,7 +231,7 @@ class Story:
         """Offline: the journal from genesis gives the same root."""
         tip = await self.stage.ctl("status")
         await self.stage.daemon.stop()
-        told = await self.stage.ctl("ledger", "verify", "--journal", str(self.stage.folder / "data" / "journal.db"))
+        told = await self.stage.ctl("ledger", "verify", str(self.stage.folder / "data" / "journal.db"))
         self.paper.check("the ledger is the one that was founded", told["ledger"], self.stage.ledger)
         height, root = told["height"], told["root"]
         self.paper.say(f"verified offline: {height} blocks, every signature, every result; root {root}")
@@ -240,9 +242,7 @@ class Story:
     async def _withdraw(self, user: str, asset: str, chain: str, to: str, amount: str, *, to_user: str = "") -> str:
         name = f"w{len(self.withdrawals) + 1}-{user}"
         sum_ = units(amount, asset)
-        await self.client.withdraw(
-            id=name, account=user, asset=asset, chain=chain, to=to, amount=sum_, create_account=chain == "solana"
-        )
+        await self.client.withdraw(name, user, asset, chain, to, sum_, create_account=chain == "solana")
         self.withdrawals.append(name)
         self.paper.owe(user, asset, -sum_)
         if to_user:
@@ -256,8 +256,8 @@ class Story:
         return any(hold.cause == "provider" for hold in status.holds)
 
     async def _available(self, user: str, asset: str) -> int:
-        page = await self.client.balances(user)
-        return next((int(item.available.units) for item in page.balances if item.asset == asset), 0)
+        item = (await self.client.balances(user)).get(asset)
+        return 0 if item is None else int(item.available.units)
 
     def _must(self) -> dict[tuple[str, str], int]:
         return {key: amount for key, amount in self.paper.expected.items() if amount}
@@ -265,10 +265,10 @@ class Story:
     async def _found(self) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}
         for user in USERS:
-            for item in (await self.client.balances(user)).balances:
+            for asset, item in (await self.client.balances(user)).items():
                 amount = int(item.available.units) + int(item.held.units)
                 if amount:
-                    found[user, item.asset] = amount
+                    found[user, asset] = amount
         return found
 
     async def _balances_come_true(self, what: str) -> None:
@@ -294,3 +294,8 @@ class Story:
         rows = [(user, *(shown(found.get((user, asset), 0), asset) for asset in assets)) for user in USERS]
         self.paper.table(name, ("user", *assets), rows)
         return found
+
+
+def _clock(milliseconds: int) -> str:
+    """A time of day in UTC, for people."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%H:%M:%S UTC")
