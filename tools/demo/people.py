@@ -36,7 +36,8 @@ class Admins:
         self._ledger = ledger
 
     async def fund(self, chain: str, transaction: str, ordinal: str) -> list[str]:
-        """Attribute a receipt to the house's capital: the codes of the first and the second voice."""
+        """Attribute a receipt to the house's capital: the codes of the first and the second voice. While the ledger
+        does not know the receipt yet, the second is not asked."""
         codes: list[str] = []
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._socket))) as session:
             for key in self._keys:
@@ -51,6 +52,8 @@ class Admins:
                 async with session.post("http://admin/admin/envelope", data=body, headers=_JSON) as response:
                     answer = json.loads(await response.text())
                     codes.append(answer["code"] if "code" in answer else answer["error"]["code"])
+                if codes[-1] == "unknown_receipt":
+                    break
         return codes
 
     async def _sequence(self, session: aiohttp.ClientSession, key: SigningKey) -> int:

@@ -49,7 +49,9 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it; whether it is up is for its user to see."""
+        """Start it, unless it runs; whether it is up is for its user to see."""
+        if self.running:
+            return
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
