@@ -210,7 +210,7 @@ class Signer:
             raise RefusedError(RefusalCode.BLOCKS_MISSING, "the signer has no blocks yet")
         row = state.keys.get(self._key)
         sound = row is not None and not row.revoked and Role.SIGNER in row.roles
-        if row is None or not sound or False:
+        if row is None or not sound or row.public != self._keystore.identity.hex():
             raise RefusedError(
                 RefusalCode.KEY_NOT_REGISTERED, f"the ledger does not know {self._key} as this signer's key"
             )
