@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -29,6 +29,8 @@ from custody.ledger.state import Hold
 from custody.views.books import Books
 from custody.views.facts import Facts
 from custody.views.tallies import Tallies
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped; it drops a series a counter
 
 _CREDIT_BUCKETS = (0.01, 0.1, 1, 10, 60, 300, 900, 3_600, 14_400, 86_400)
 """Seconds from a recorded deposit to its credit: at once, or as long as a pause lasted."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -61,7 +60,6 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     says: type[Transaction] | None = None
     tail: bool = False
-    errors: tuple[str, ...] = field(default=())
 
     @property
     def pattern(self) -> str:
@@ -80,7 +78,12 @@ def spell(answer: Answer) -> web.Response:
     return web.Response(
         body=body,
         status=answer.status,
-        headers={"Content-Type": answer.content_type, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
+        headers={
+            "Content-Type": answer.content_type,
+            "Cache-Control": "no-store",
+            "Server": "custodyd",
+            "X-Content-Type-Options": "nosniff",
+        },
     )
 
 
@@ -143,8 +146,3 @@ def _serve(route: Route, admit: Callable[[web.Request, Route], None]) -> Handler
         return spell(await route.handler(request))
 
     return serve
-
-
-def described(kind: type) -> Mapping[str, object]:
-    """The JSON Schema of a plain type, for parameters."""
-    return msgspec.json.schema(kind)

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 KEEPALIVE_SECONDS = 75.0
 """An idle connection: longer than usual clients' pools, much shorter than the library's hour."""
 LINGER_SECONDS = 2.0
 """How long what is left of a refused body is taken in, so that the refusal can be read."""
 SOCKET_MODE = 0o660
+
+
+_log = logging.getLogger("custody.http")
+
+
+class _Strangers(logging.Filter):
+    """What isn't even HTTP is a stranger's noise: one line without a traceback, so that it can't flood the log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[1] if record.exc_info else None
+        if isinstance(fault, HttpProcessingError):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.msg, record.args, record.exc_info = "not HTTP: %s", (type(fault).__name__,), None
+        return True
 
 
 class SocketTaken(Exception):
@@ -53,9 +69,12 @@ def _make_way(path: Path) -> None:
 
 
 async def _runner(app: web.Application, drain_seconds: float) -> web.AppRunner:
+    if not any(isinstance(one, _Strangers) for one in _log.filters):
+        _log.addFilter(_Strangers())
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_log,
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGER_SECONDS,

@@ -16,7 +16,7 @@ from chains.errors import AddressError, ChainError
 from custody.api import answers, present
 from custody.api.errors import ApiCode, ApiProblem, address_problem, problem
 from custody.api.ports import ClientDeps, Ledger
-from custody.api.requests import path_id, read_body
+from custody.api.requests import Query, path_id, read_body
 from custody.api.routing import Answer
 from custody.envelope import envelopes
 from custody.envelope.envelopes import Envelope
@@ -66,6 +66,7 @@ class Writes:
         self._deps = deps
 
     async def _hear(self, request: web.Request, kind: type[T]) -> tuple[Envelope, T]:
+        Query(request, ())
         envelope, said = parse_envelope(await read_body(request, self._deps.limits.body_seconds))
         if not isinstance(said, kind):
             raise problem(ApiCode.TYPE_NOT_HERE, f"This path takes {kind.__struct_config__.tag}.")

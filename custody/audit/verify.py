@@ -22,6 +22,7 @@ from custody.journal.reader import JournalReader
 from custody.ledger import encoding
 from custody.ledger.invariants import violations
 from custody.ledger.rejections import Rejection
+from custody.ledger.state import State
 
 
 class AuditError(Exception):
@@ -52,8 +53,13 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> Verified:
-    """Re-execute a journal, live or copied. `progress` hears (block, last block) now and then.
+def verify(
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    judge: Callable[[State], tuple[str, ...]] = violations,
+) -> Verified:
+    """Re-execute a journal, live or copied. `progress` hears (block, last block) now and then; `judge` names
+    what is wrong with the books at the end.
 
     Raises `AuditError`. Memory is that of the ledger's state, whatever the journal's length.
     """
@@ -76,7 +82,7 @@ def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> Ve
         raise AuditError("divergence", f"block {exc.height}: {exc.message}") from exc
     if replica.link is None:
         raise AuditError("journal_empty", f"{path} has no block")
-    broken = violations(replica.state)
+    broken = judge(replica.state)
     if broken:
         raise AuditError("invariant_broken", "; ".join(broken[:5]))
     return _verified(replica, replica.link, counts, tip_known=tip_known)

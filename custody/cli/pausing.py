@@ -90,8 +90,7 @@ def _matches(hold: dict[str, Any], hold_id: str, chain: str, asset: str, directi
     if hold_id:
         return bool(hold["id"] == hold_id)
     return bool(
-        hold["origin"] == "operator"
-        and hold["cause"] == "pause"
+        hold["cause"] == "pause"
         and not hold["account"]
         and (hold["chain"], hold["asset"]) == (chain, asset)
         and direction in (None, hold["direction"])
