@@ -20,6 +20,8 @@ CONFIG = click.option(
 )
 
 EXIT_REFUSED = 3
+EXIT_UNREACHABLE = 4
+EXIT_APPROVAL = 5
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -76,7 +78,7 @@ def init(config: Path, keys: Path) -> None:
 @CONFIG
 def run(config: Path) -> None:
     """Run until SIGTERM."""
-    from custody.daemon.supervise import WorkerEnded  # lazy: see above
+    from custody.daemon.supervise import CannotServe, WorkerEnded  # lazy: see above
     from custody.daemon.supervise import run as run_node  # lazy: see above
     from custody.execution import Divergence  # lazy: see above
     from custody.journal.errors import JournalError  # lazy: see above
@@ -91,8 +93,54 @@ def run(config: Path) -> None:
         refuse(exc)
     except (JournalError, Divergence) as exc:
         _end(f"custodyd: refused to start: {exc}")
-    except WorkerEnded as exc:
+    except (CannotServe, WorkerEnded) as exc:
         _end(f"custodyd: stopped: {exc}", code=1)
+
+
+@main.command()
+@CONFIG
+@click.option("--key", "keys", type=click.Path(path_type=Path), multiple=True, help="an admin's key file; repeatable")
+@click.option(
+    "--statement",
+    "statements",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    help="an envelope that an admin signed elsewhere; repeatable",
+)
+def rejoin(config: Path, keys: tuple[Path, ...], statements: tuple[Path, ...]) -> None:
+    """After a restore: bring the journal back to the signer's history. The daemon must be down, the signer up.
+
+    Where blocks would leave the history, admins must agree; without them the statement to sign is printed."""
+    from custody.daemon.founding import daemon_keys  # lazy: see above
+    from custody.daemon.rejoining import NeedsAdmins, RejoinError, rejoin_configured  # lazy: see above
+    from custody.envelope.errors import EnvelopeError  # lazy: see above
+    from custody.envelope.keyfile import KeyFileError  # lazy: see above
+    from custody.execution import Divergence  # lazy: see above
+    from custody.journal.errors import JournalError  # lazy: see above
+    from custody.settings import load  # lazy: see above
+    from custody.signing.client import SignerRefused, SignerUnreachable  # lazy: see above
+
+    try:
+        everything = load(config)
+        report = asyncio.run(rejoin_configured(everything.daemon, daemon_keys(everything), keys, statements))
+    except ConfigurationError as exc:
+        refuse(exc)
+    except NeedsAdmins as exc:
+        click.echo(exc.statement.decode())
+        _end(f"custodyd: {exc}; let them sign the line above, or name their key files with --key", code=EXIT_APPROVAL)
+    except (RejoinError, JournalError, Divergence, KeyFileError, EnvelopeError) as exc:
+        _end(f"custodyd: the journal was left as it is: {exc}")
+    except (SignerUnreachable, SignerRefused) as exc:
+        _end(f"custodyd: the journal was left as it is: {exc}", code=EXIT_UNREACHABLE)
+    if report is None:
+        click.echo("the journal and the signer share one history; there is nothing to join")
+        return
+    click.echo(f"fork     block {report.fork}; {report.taken} taken from the signer, {report.left} left")
+    click.echo(f"tip      block {report.tip.height} {report.tip.hash}")
+    click.echo(f"aside    {report.aside}")
+    for item in report.again:
+        click.echo(f"again    {item.code:24} {item.type} by {item.key}")
+    click.echo("everything is held until an operator lifts auto:divergence")
 
 
 def _end(message: str, *, code: int = EXIT_REFUSED) -> NoReturn:

@@ -7,18 +7,30 @@ are secrets and stand in credentials by name.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from chains.observations import NATIVE
 from custody.configuration import Location, Reading, Settings
 from custody.policy.parameters import BY_NAME, Scope
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+_BASE58_HASH = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}", re.ASCII)
+"""32 bytes as Solana writes them."""
+
+
+def _port(listen: str) -> str:
+    if int(listen.rpartition(":")[2]) > 65_535:
+        raise ValueError("a port is at most 65535")
+    return listen
 
 
 class ProviderModel(Settings):
@@ -127,8 +139,14 @@ class ChainModel(Settings):
     def _its_family(self) -> ChainModel:
         if (self.evm is None) == (self.family == "evm") or (self.solana is None) == (self.family == "solana"):
             raise ValueError(f"a chain of the family {self.family} has the table [{self.family}] and no other")
-        if self.family == "evm" and not self.identity.isdecimal():
+        if self.family == "evm" and not (self.identity.isascii() and self.identity.isdecimal()):
             raise ValueError("identity is the chain id in decimal digits")
+        if self.family == "solana" and _BASE58_HASH.fullmatch(self.identity) is None:
+            raise ValueError("identity is the genesis hash in base58")
+        if self.family == "solana" and self.payouts.rent_cap == "0":
+            raise ValueError(
+                "payouts.rent_cap is what one token account may cost: payments to new ones are not made without"
+            )
         names = [provider.name for provider in self.providers]
         if len(set(names)) != len(names):
             raise ValueError("two providers have the same name")
@@ -189,7 +207,7 @@ class DaemonModel(Settings):
     admin_socket: Location = Path("/run/custody/admin.sock")
     signer_socket: Location = Path("/run/custody-signer/signer.sock")
     signer_identity: Location
-    listen: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$")] = "127.0.0.1:8420"
+    listen: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$"), AfterValidator(_port)] = "127.0.0.1:8420"
     chains: Annotated[tuple[Location, ...], Field(min_length=1, max_length=64)]
     assets: Location
     policy: Location
@@ -202,6 +220,11 @@ class DaemonModel(Settings):
     def journal(self) -> Path:
         """The journal's file."""
         return self.data / "journal.db"
+
+    @property
+    def pin(self) -> Path:
+        """The file that `init` writes the genesis hash to: no other ledger's journal is opened beside it."""
+        return self.data / "ledger"
 
     @property
     def keys(self) -> Path:
@@ -233,7 +256,9 @@ def load(path: Path) -> Everything:
         if chain is not None and names.index(chain.chain) != place and len(names) == len(chains):
             reading.complain(file, "chain", f"{chain.chain} is configured twice")
     if assets is not None and len(names) == len(chains):
-        _check_assets(daemon.assets, assets, names, reading)
+        _check_assets(
+            daemon.assets, assets, {item.chain: item.family for _, item in chains if item is not None}, reading
+        )
     if policy is not None and assets is not None:
         _check_policy(daemon.policy, policy, [item.asset for item in assets.assets], names, reading)
     reading.end()
@@ -249,17 +274,27 @@ def reading_ends_without(settings: Settings | None, reading: Reading) -> None:
         reading.end()
 
 
-def _check_assets(path: Path, assets: AssetsModel, chains: list[str], reading: Reading) -> None:
+def _check_assets(path: Path, assets: AssetsModel, chains: dict[str, str], reading: Reading) -> None:
+    """`chains`: family by name. What only shows when assets and chains are seen together."""
     taken: dict[tuple[str, str], str] = {}
+    names: dict[str, None] = {}
     for place, asset in enumerate(assets.assets):
-        for item in asset.representations:
-            where = f"assets[{place}].representations"
+        if asset.asset in names:
+            reading.complain(path, f"assets[{place}].asset", f"{asset.asset} is listed twice")
+        names[asset.asset] = None
+        for number, item in enumerate(asset.representations):
+            where = f"assets[{place}].representations[{number}]"
             if item.chain not in chains:
                 reading.complain(path, where, f"{asset.asset} names the chain {item.chain}, which is not configured")
-            if taken.setdefault((item.chain, item.token), asset.asset) != asset.asset:
-                reading.complain(path, where, f"{asset.asset} names a token of {item.chain} that is another asset's")
+            elif (item.program != "") != (chains[item.chain] == "solana" and item.token != NATIVE):
+                reading.complain(
+                    path, where, "program is the token program's id for a Solana token, and empty elsewhere"
+                )
+            if (item.chain, item.token) in taken:
+                reading.complain(path, where, f"{asset.asset} names a token of {item.chain} that is listed already")
+            taken[item.chain, item.token] = asset.asset
     for chain in chains:
-        if (chain, "native") not in taken:
+        if (chain, NATIVE) not in taken:
             reading.complain(path, "assets", f"the native coin of {chain} must be an asset, since fees are paid in it")
 
 

@@ -146,7 +146,10 @@ class Metrics:
                         self._recorded[event.deposit] = at
                 case ev.DepositCredited():
                     self._deposits.labels(event.chain, event.asset, "credited").inc()
-                    self._credit.observe((at - self._recorded.pop(event.deposit)) / 1000)
+                    # Recorded before this process began: the wait is not known to it, and is left out.
+                    recorded = self._recorded.pop(event.deposit, None)
+                    if recorded is not None:
+                        self._credit.observe((at - recorded) / 1000)
                 case _:
                     pass
 

@@ -13,8 +13,8 @@ from chains.pool.pool import Pool, open_pool
 from chains.pool.settings import BreakerSettings, PoolSettings, ProviderSettings
 from chains.ports import Adapter
 from chains.solana.adapter import SolanaAdapter, SolanaSettings
-from custody.configuration import read_secret
-from custody.settings import ChainModel, ProviderModel
+from custody.configuration import ConfigurationError, read_secret
+from custody.settings import ChainModel, Everything, ProviderModel
 
 
 class ChainParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: Pool
     pool = open_pool(
         model.chain,
         model.family,
-        [_provider(model.chain, item, folder) for item in model.providers],
+        _providers(model, folder),
         settings=PoolSettings(
             breaker=BreakerSettings(
                 silent_failures=model.pool.silent_failures,
@@ -45,18 +45,46 @@ def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: Pool
     return ChainParts(model=model, pool=pool, adapter=_adapter(model, pool))
 
 
+def provider_faults(everything: Everything) -> tuple[str, ...]:
+    """What is wrong with any provider's credential or URL, so that a person can mend all of it at once."""
+    faults: list[str] = []
+    for model in everything.chains:
+        try:
+            _providers(model, everything.folder)
+        except ConfigurationError as exc:
+            faults.extend(exc.problems)
+    return tuple(faults)
+
+
+def _providers(model: ChainModel, folder: Path) -> list[ProviderSettings]:
+    faults: list[str] = []
+    found: list[ProviderSettings] = []
+    for item in model.providers:
+        try:
+            found.append(_provider(model.chain, item, folder))
+        except ConfigurationError as exc:
+            faults.extend(f"{model.chain}: provider {item.name}: {problem}" for problem in exc.problems)
+    if faults:
+        raise ConfigurationError(tuple(faults))
+    return found
+
+
 def _provider(chain: str, item: ProviderModel, folder: Path) -> ProviderSettings:
     """An endpoint without a named account is metered alone, also where two chains have the same host behind them."""
-    url = item.url or read_secret(item.url_credential, folder).decode("ascii")
-    return ProviderSettings(
-        name=item.name,
-        url=url,
-        account=item.account or f"{chain}/{item.name}",
-        vendor=item.vendor,
-        requests_per_second=item.requests_per_second,
-        concurrency=item.concurrency,
-        timeout_seconds=item.timeout_seconds,
-    )
+    secret = read_secret(item.url_credential, folder) if item.url_credential else item.url.encode()
+    try:
+        return ProviderSettings(
+            name=item.name,
+            url=secret.decode("ascii"),
+            account=item.account or f"{chain}/{item.name}",
+            vendor=item.vendor,
+            requests_per_second=item.requests_per_second,
+            concurrency=item.concurrency,
+            timeout_seconds=item.timeout_seconds,
+        )
+    except ValueError:
+        # What it says may repeat a part of the URL, and the URL may hold a key.
+        raise ConfigurationError(("its url must be http(s)://host… in ASCII",)) from None
 
 
 def _adapter(model: ChainModel, pool: Pool) -> Adapter:

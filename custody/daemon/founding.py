@@ -11,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from chains.observations import Block
+from chains.observations import NATIVE, Block
 from chains.pool.limiter import Accounts
 from chains.ports import Adapter
 from custody.configuration import ConfigurationError
-from custody.daemon.compose import ChainParts, open_chain
+from custody.daemon.compose import ChainParts, open_chain, provider_faults
 from custody.envelope import envelopes
 from custody.envelope.ed25519 import SigningKey
 from custody.envelope.keyfile import KeyFileError, create_key_file, read_key_file
@@ -65,6 +65,9 @@ async def found(everything: Everything, people: Path) -> Founded:
     daemon = everything.daemon
     if daemon.journal.exists():
         raise FoundingError(f"there is a journal at {daemon.journal} already; a ledger is founded once")
+    faults = provider_faults(everything)
+    if faults:
+        raise ConfigurationError(faults)
     signer = _signer_identity(daemon.signer_identity)
     rows, starts = await _chains(everything)
     daemon.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,6 +102,7 @@ async def found(everything: Everything, people: Path) -> Founded:
         journal.append((executed.block,))
     finally:
         journal.close()
+    daemon.pin.write_text(executed.link.hash + "\n")
     return Founded(ledger=executed.link.hash, journal=daemon.journal, people=people, starts=starts)
 
 
@@ -132,14 +136,24 @@ async def _chains(everything: Everything) -> tuple[tuple[tx.ChainRow, ...], tupl
     for model in everything.chains:
         parts = open_chain(model, everything.folder, accounts)
         try:
-            rows.append(await _chain(model, parts))
+            rows.append(await _chain(model, parts, _contracts(everything, model)))
         finally:
             await parts.pool.close()
     return tuple(rows), tuple((row.chain, row.position) for row in rows)
 
 
-async def _chain(model: ChainModel, parts: ChainParts) -> tx.ChainRow:
+def _contracts(everything: Everything, model: ChainModel) -> list[str]:
+    """The chain's token contracts, whose spelling decides what a scan finds. (A Solana mint may be any address.)"""
+    if model.family != "evm":
+        return []
+    rows = (item for asset in everything.assets.assets for item in asset.representations)
+    return [item.token for item in rows if item.chain == model.chain and item.token != NATIVE]
+
+
+async def _chain(model: ChainModel, parts: ChainParts, tokens: list[str]) -> tx.ChainRow:
     await parts.adapter.identify()
+    for name in tokens:
+        parts.adapter.check_address(name)
     start = await _start(parts.adapter)
     return tx.ChainRow(
         chain=model.chain,

@@ -17,9 +17,10 @@ import structlog
 from chains.pool.calls import Priority
 from chains.pool.limiter import Accounts
 from custody.configuration import ConfigurationError
-from custody.daemon.compose import ChainParts, open_chain
+from custody.daemon.compose import ChainParts, open_chain, provider_faults
 from custody.daemon.duties import BrakeDesk, Recipients, Reconciler, RelayDesk
-from custody.daemon.founding import daemon_keys
+from custody.daemon.founding import DAEMON_KEYS, daemon_keys
+from custody.envelope.ed25519 import SigningKey
 from custody.execution import Executed, Replica
 from custody.flows.addresses import AddressDesk
 from custody.flows.attempts import AttemptDesk, AttemptSettings
@@ -32,7 +33,8 @@ from custody.flows.signerlink import SignerLink
 from custody.flows.sweeps import Sweeps, SweepSettings
 from custody.flows.withdrawals import Payouts, PayoutSettings
 from custody.journal.journal import Journal
-from custody.sequencer import Sequencer
+from custody.journal.tip import tip_path
+from custody.sequencer import Busy, Sequencer
 from custody.settings import ChainModel, Everything
 from custody.signing.brake import Brake as Latchfile
 from custody.signing.client import SignerClient, SignerRefused, SignerUnreachable
@@ -89,9 +91,10 @@ class Views:
 class Node:
     """Made by `open_node` on the running loop; `work` is what must run, `close` lets go of everything."""
 
-    def __init__(self, everything: Everything, journal: Journal, replica: Replica, views: Views) -> None:
+    def __init__(
+        self, everything: Everything, journal: Journal, replica: Replica, views: Views, keys: dict[str, SigningKey]
+    ) -> None:
         settings = everything.daemon
-        keys = daemon_keys(everything)
         self.settings = settings
         self.journal = journal
         self.views = views
@@ -174,10 +177,11 @@ class Node:
         for name in self.chains:
             while self.views.roster.wallet(name) is None:
                 try:
-                    await self.addresses.wallet(name)
-                except (SignerUnreachable, SignerRefused) as exc:
+                    if await self.addresses.wallet(name):
+                        break
+                except (SignerUnreachable, SignerRefused, Busy) as exc:
                     _log.warning("no_wallet_yet", chain=name, error=str(exc))
-                    await asyncio.sleep(WALLET_RETRY_SECONDS)
+                await asyncio.sleep(WALLET_RETRY_SECONDS)
 
     def facts(self) -> Facts:
         """What the node knows beside the ledger, now."""
@@ -243,23 +247,44 @@ def open_node(everything: Everything) -> Node:
     `Divergence`. Our own journal's client signatures are not checked again here (`custodyctl ledger verify` does):
     its hash chain, seals, results and roots are."""
     settings = everything.daemon
-    if not settings.journal.exists():
+    if not settings.journal.exists() and not tip_path(settings.journal).exists():
         raise ConfigurationError((f"{settings.journal}: there is no journal; run `custodyd init` first",))
-    journal = Journal.open(settings.journal, max_bytes=settings.max_journal_bytes)
+    faults = provider_faults(everything)
+    if faults:
+        raise ConfigurationError(faults)
+    keys = daemon_keys(everything)
+    pinned = settings.pin.read_text().strip() if settings.pin.exists() else None
+    journal = Journal.open(settings.journal, ledger=pinned, max_bytes=settings.max_journal_bytes)
     try:
-        replica = Replica(check_signatures=False)
-        views = Views()
-        for block, _ in journal.replay():
-            views.published(replica.execute(block))
-        replica.check_signatures = True
-        _same_chains(everything, views.books)
-        return Node(everything, journal, replica, views)
+        return _live_through(everything, journal, keys)
     except BaseException:
         journal.close()
         raise
 
 
-def _same_chains(everything: Everything, books: Books) -> None:
+def _live_through(everything: Everything, journal: Journal, keys: dict[str, SigningKey]) -> Node:
+    replica = Replica(check_signatures=False)
+    views = Views()
+    for block, _ in journal.replay():
+        views.published(replica.execute(block))
+    replica.check_signatures = True
+    faults = (*_other_chains(everything, views.books), *_other_keys(keys, views.books))
+    if faults:
+        raise ConfigurationError(faults)
+    return Node(everything, journal, replica, views, keys)
+
+
+def _other_keys(keys: dict[str, SigningKey], books: Books) -> list[str]:
+    """The daemon's keys must be the ledger's, each in its role: else it could not say a word, or not seal one."""
+    problems: list[str] = []
+    for name, roles in DAEMON_KEYS.items():
+        row = books.state.keys.get(keys[name].id)
+        if row is None or row.revoked or row.public != keys[name].public.hex() or not set(roles) <= set(row.roles):
+            problems.append(f"the ledger does not know this key {name} as its {roles[0].value}")
+    return problems
+
+
+def _other_chains(everything: Everything, books: Books) -> list[str]:
     """The configured chains must be the ledger's: a wrong identity would scan another chain into the books."""
     problems: list[str] = []
     for model in everything.chains:
@@ -268,8 +293,7 @@ def _same_chains(everything: Everything, books: Books) -> None:
             problems.append(f"{model.chain}: the ledger knows no such chain; two admins set it with chain.set")
         elif (row.family, row.identity) != (model.family, model.identity):
             problems.append(f"{model.chain}: the ledger has {row.family} {row.identity}, the file something else")
-    if problems:
-        raise ConfigurationError(tuple(problems))
+    return problems
 
 
 def _watch_settings(model: ChainModel) -> WatchSettings:

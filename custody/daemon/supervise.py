@@ -17,7 +17,7 @@ from aiohttp import web
 from custody.api.admin_app import admin_app
 from custody.api.client_app import client_app
 from custody.api.ports import AdminDeps, ClientDeps
-from custody.api.serving import serve_http, serve_socket
+from custody.api.serving import SocketTaken, serve_http, serve_socket
 from custody.daemon.node import Node, now_ms, open_node
 from custody.settings import Everything
 from custody.systemd import Notifier
@@ -32,9 +32,13 @@ class WorkerEnded(Exception):
     """A worker that should never end did."""
 
 
+class CannotServe(Exception):
+    """The configured port or socket can't be had, perhaps not yet."""
+
+
 async def run(everything: Everything) -> None:
-    """Until SIGTERM or SIGINT. Raises `ConfigurationError`, `JournalError`, `Divergence` at start, and `WorkerEnded`
-    from the worker's own error when one ends."""
+    """Until SIGTERM or SIGINT. Raises `ConfigurationError`, `JournalError`, `Divergence`, `CannotServe` at start, and
+    `WorkerEnded` from the worker's own error when one ends."""
     notifier = Notifier()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -46,7 +50,7 @@ async def run(everything: Everything) -> None:
     try:
         for name, work in node.work():
             tasks[name] = loop.create_task(_worker(work), name=name)
-        runners = await _serve(node)
+        await _serve(node, runners)
         tasks["watchdog"] = loop.create_task(_watchdog(node, notifier), name="watchdog")
         notifier.ready()
         _log.info("running", ledger=node.sequencer.ledger, addresses=_addresses(runners))
@@ -68,7 +72,8 @@ async def _worker(work: object) -> None:
     await work  # type: ignore[misc]  # any coroutine: a worker's result is that it ended
 
 
-async def _serve(node: Node) -> list[web.AppRunner]:
+async def _serve(node: Node, runners: list[web.AppRunner]) -> None:
+    """Both APIs; what is served already stands in `runners`, whatever happens next."""
     views = node.views
     client = client_app(
         ClientDeps(
@@ -96,10 +101,14 @@ async def _serve(node: Node) -> list[web.AppRunner]:
         )
     )
     host, _, port = node.settings.listen.rpartition(":")
-    runners = [await serve_http(client, host.strip("[]"), int(port))]
-    node.settings.admin_socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    runners.append(await serve_socket(admin, node.settings.admin_socket))
-    return runners
+    place = node.settings.listen
+    try:
+        runners.append(await serve_http(client, host.strip("[]"), int(port)))
+        place = str(node.settings.admin_socket)
+        node.settings.admin_socket.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        runners.append(await serve_socket(admin, node.settings.admin_socket))
+    except (OSError, SocketTaken) as exc:
+        raise CannotServe(f"{place}: {exc}") from exc
 
 
 def _addresses(runners: list[web.AppRunner]) -> list[str]:

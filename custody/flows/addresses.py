@@ -25,7 +25,6 @@ class AddressDesk:
         self._signer = signer
         self._voice = voice
         self._roster = roster
-        self._refused: dict[tuple[str, str], str] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -37,20 +36,30 @@ class AddressDesk:
                 await changed.wait()
 
     async def step(self) -> bool:
-        """Attest everything that waits; False when something still does."""
+        """Attest everything that waits; False when something still does. What is refused keeps nobody else waiting."""
+        done = True
         for wanted in self._roster.wanted():
             try:
                 envelope = await self._signer.attest(wanted.chain, "deposit", wanted.account, wanted.index)
                 answer = await self._voice.relay(envelope)
-            except (SignerUnreachable, SignerRefused, Busy) as exc:
+            except SignerRefused as exc:
+                _log.warning("attestation_refused", chain=wanted.chain, index=wanted.index, error=str(exc))
+                done = False
+                continue
+            except (SignerUnreachable, Busy) as exc:
                 _log.warning("attestation_failed", chain=wanted.chain, error=str(exc))
                 return False
             if not accepted(answer):
-                _log.warning("attestation_rejected", chain=wanted.chain, code=answer.code)
-                return False
-        return True
+                _log.warning("attestation_rejected", chain=wanted.chain, index=wanted.index, code=answer.code)
+                done = False
+        return done
 
-    async def wallet(self, chain: str, tier: str = "hot") -> None:
-        """Make sure the house has a wallet of this tier. Raises `SignerUnreachable`, `SignerRefused`."""
-        if self._roster.wallet(chain, tier) is None:
-            await self._voice.relay(await self._signer.attest(chain, tier, "", 0))
+    async def wallet(self, chain: str, tier: str = "hot") -> bool:
+        """Make sure the house has a wallet of this tier; False where the ledger does not take it. Raises
+        `SignerUnreachable`, `SignerRefused`, `Busy`."""
+        if self._roster.wallet(chain, tier) is not None:
+            return True
+        answer = await self._voice.relay(await self._signer.attest(chain, tier, "", 0))
+        if not accepted(answer):
+            _log.error("wallet_rejected", chain=chain, tier=tier, code=answer.code)
+        return accepted(answer)

@@ -25,6 +25,7 @@ from custody.flows.ports import Signer
 from custody.ledger import encoding
 from custody.ledger import transactions as tx
 from custody.ledger.attempts import BLOCKHASH_LIFE, DEATH_MARGIN
+from custody.ledger.identifiers import attempt_id
 from custody.ledger.lifecycle import AttemptState
 from custody.ledger.state import Attempt, Lane
 from custody.ledger.transactions import Purpose
@@ -111,7 +112,7 @@ class AttemptDesk:
         )
         message = self.adapter.compose(draft)
         created = sum(1 for purpose in purposes if purpose.create_account)
-        attempt = encoding.digest(message)
+        attempt = attempt_id(self.adapter.chain, sender, encoding.digest(message))
         answer = await self.composer.say(
             lambda ledger, seq: tx.AttemptPrepared(
                 ledger=ledger,
@@ -137,27 +138,39 @@ class AttemptDesk:
 
     async def follow(self) -> None:
         """One round over everything that is out. Raises nothing of a chain's: an attempt's trouble is its own."""
-        now = asyncio.get_running_loop().time()
         rows = self.open()
         names = {name: None for name, _ in rows}
         for gone in [name for name in self._seen if name not in names]:
             del self._seen[gone]
         for name, row in rows:
-            seen = self._seen.setdefault(name, _Seen(since=now))
-            try:
-                if row.state is AttemptState.PREPARED:
-                    await self._sign(name, row, seen)
-                else:
-                    await self.send(name, row, seen)
-            except ChainError as exc:
-                seen.trouble = exc.code
-                _log.warning("attempt_trouble", chain=row.chain, attempt=name, code=exc.code, error=exc.message)
+            await self._tend(name, row)
 
     async def hasten(self, name: str) -> None:
-        """Sign and send a fresh attempt at once instead of in the next round."""
+        """Sign and send a fresh attempt at once instead of in the next round. Raises nothing of a chain's, as
+        `follow`."""
         row = self.books.state.attempts.get(name)
-        if row is not None and row.state is AttemptState.PREPARED:
-            await self._sign(name, row, self._seen.setdefault(name, _Seen(since=asyncio.get_running_loop().time())))
+        if row is not None:
+            await self._tend(name, row)
+
+    async def _tend(self, name: str, row: Attempt) -> None:
+        seen = self._seen.setdefault(name, _Seen(since=asyncio.get_running_loop().time()))
+        try:
+            if row.state is AttemptState.PREPARED:
+                await self._sign(name, row, seen)
+            else:
+                await self.send(name, row, seen)
+        except ChainError as exc:
+            seen.trouble = f"{exc.code}: {exc.message}"
+            _log.warning("attempt_trouble", chain=row.chain, attempt=name, code=exc.code, error=exc.message)
+
+    def troubles(self) -> dict[str, str]:
+        """Withdrawals in an attempt that is not well: id → why."""
+        troubles: dict[str, str] = {}
+        for name, row in self.open():
+            seen = self._seen.get(name)
+            if seen is not None and seen.trouble:
+                troubles.update((purpose.id, seen.trouble) for purpose in row.purposes if purpose.kind == "withdrawal")
+        return troubles
 
     async def _sign(self, name: str, row: Attempt, seen: _Seen) -> None:
         if self.braked():
@@ -223,7 +236,6 @@ class AttemptDesk:
         slot = self.books.state.nonces.need(row.chain, row.sender, row.nonce)
         if len(slot.attempts) > 1 or slot.attempts[-1] != name:
             return
-        seen.bumped = True
         old = draft_of(
             self.books.state,
             chain=row.chain,
@@ -233,7 +245,7 @@ class AttemptDesk:
             purposes=row.purposes,
             parameters=row.parameters,
         )
-        await self._prepare(row.sender, row.purposes, row.nonce, None, slot.attempts, old)
+        seen.bumped = await self._prepare(row.sender, row.purposes, row.nonce, None, slot.attempts, old) is not None
 
     async def _fill(self, row: Attempt) -> None:
         """Close a nonce that will not be signed: a self-send of nothing, so that the lane has no hole."""

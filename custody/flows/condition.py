@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chains.errors import ChainError
+from chains.errors import ChainError, Permanent
 
 
 @dataclass(slots=True)
@@ -21,6 +21,8 @@ class Condition:
     failing_since: float | None = None
     error_code: str = ""
     error: str = ""
+    for_a_person: bool = False
+    """Looking again will not help: the chain or a provider contradicts itself, or the ledger refuses what was seen."""
     waiting: dict[str, str] = field(default_factory=dict)
     """Withdrawals that can't go for a reason of the moment: id → why."""
 
@@ -29,6 +31,7 @@ class Condition:
         self.looked_at = self.scanned_at = self.clock()
         self.failing_since = None
         self.error_code = self.error = ""
+        self.for_a_person = False
 
     def failed(self, error: ChainError) -> None:
         """A look at the chain failed."""
@@ -36,6 +39,7 @@ class Condition:
         if self.failing_since is None:
             self.failing_since = self.clock()
         self.error_code, self.error = error.code, error.message
+        self.for_a_person = isinstance(error, Permanent)
 
     def failing_for(self) -> float:
         """Seconds since the first failure after the last success; 0 when all is well."""

@@ -14,8 +14,8 @@ from functools import partial
 import msgspec
 import structlog
 
-from chains.errors import ChainError
-from chains.observations import Balance, Block
+from chains.errors import ChainError, Permanent, Retryable
+from chains.observations import Balance, Block, Range
 from chains.ports import Adapter, Tier, WatchList
 from custody import intake
 from custody.drafting import tokens_of
@@ -30,6 +30,9 @@ from custody.voice import Voice
 from custody.wallets.reconciliation import Statement
 
 _log = structlog.get_logger(__name__)
+
+_PASSING = (Rejection.SCAN_STALE.code, Rejection.SCAN_NOT_JOINED.code)
+"""Refusals of a range that the next look usually cures: an address or a token came in between."""
 
 
 class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +73,8 @@ class ChainWatch:
         self._settings = settings
         self._watch = WatchList()
         self._comparison: _Comparison | None = None
+        self._most = settings.range_limit
+        self._refusals = 0
 
     async def run(self) -> None:
         """Until cancelled. A chain's trouble is waited out here; anything else is a bug and ends the daemon."""
@@ -101,7 +106,7 @@ class ChainWatch:
             return
 
     async def step(self) -> bool:
-        """One look: whether the cursor moved. Raises `ChainError`, `Busy`."""
+        """One look: whether another should follow at once. Raises `ChainError`, `Busy`."""
         await self._acknowledge()
         await self._compare()
         state = self._books.state
@@ -111,17 +116,35 @@ class ChainWatch:
             position=row.position, height=row.height, hash=row.hash, parent_position=0, parent_hash="", time=0
         )
         found = await self._adapter.scan(cursor, self._watch, self._limit(row.position))
-        self._condition.scanned()
         if found is None:
+            self._condition.scanned()
             await self._compare()
             return False
         answer = await self._voice.say(lambda ledger, seq: intake.scanned(found, ledger=ledger, seq=seq))
         if not accepted(answer):
-            _log.warning("scan_refused", chain=self.chain, code=answer.code, first=found.first, last=found.last)
-            return False
+            return self._refused(answer.code, found)
+        self._condition.scanned()
+        self._refusals = 0
+        self._most = min(2 * self._most, self._settings.range_limit)
         self._condition.cursor_time = found.blocks[-1].time
         await self._compare()
         return True
+
+    def _refused(self, code: str, found: Range) -> bool:
+        """What a refused range asks for: half as much, where it is too large for one transaction; another look, once,
+        where the ledger moved on meanwhile. Raises `Retryable` (`scan_stale`, `scan_not_joined`) and `Permanent`
+        (`scan_refused`): no look will help, and a person must know."""
+        _log.warning("scan_refused", chain=self.chain, code=code, first=found.first, last=found.last)
+        if code == Rejection.FIELD_OUT_OF_BOUNDS.code and len(found.blocks) > 1:
+            self._most = max(1, (found.last - found.first + 1) // 2)
+            return True
+        self._refusals += 1
+        where = f"the ledger refuses what blocks {found.first} to {found.last} show"
+        if code not in _PASSING:
+            raise Permanent("scan_refused", f"{where}: {code}")
+        if self._refusals > 1:
+            raise Retryable(code, where)
+        return False
 
     async def _acknowledge(self) -> None:
         """Watch what the ledger attested since, then tell the ledger, address by address in its order."""
@@ -139,8 +162,8 @@ class ChainWatch:
     def _limit(self, position: int) -> int:
         """Ranges end exactly where balances were sampled."""
         if self._comparison is None or self._comparison.position <= position:
-            return self._settings.range_limit
-        return min(self._settings.range_limit, self._comparison.position - position)
+            return self._most
+        return min(self._most, self._comparison.position - position)
 
     async def compare(self, position: int, samples: tuple[Balance, ...]) -> tuple[Statement, ...] | None:
         """Have the ledger compare balances, all valid at one finalized position, when the cursor stands exactly there.

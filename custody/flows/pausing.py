@@ -1,8 +1,9 @@
 """Automatic holds: set when a chain can't be trusted to answer, lifted when it can again, with the cause on record.
 
 This flow looks at the pool's health and at how the chain's own workers fare, and speaks to the ledger only through
-holds `auto:provider` under the relay's key. It lifts what it set and nothing else. It also ends operators' holds whose
-time has run out, which the ledger allows the relay by the block's clock alone.
+holds under the relay's key: `auto:provider`, which it lifts again, and `auto:integrity` where no further look will
+help, which ends by a person's judgement. It also ends operators' holds whose time has run out, which the ledger allows
+the relay by the block's clock alone.
 """
 
 from __future__ import annotations
@@ -84,48 +85,52 @@ class ProviderPause:
         trouble = self._trouble()
         if not trouble and self._condition.failing_for() >= self._settings.sick_seconds:
             trouble = f"the chain can't be read ({self._condition.error_code}: {self._condition.error})"
+            if self._condition.for_a_person:
+                if self._mine("integrity") is None:
+                    await self._hold("integrity", trouble)
+                return
         if trouble:
             self._bad_since = now if self._bad_since is None else self._bad_since
             self._good_since = None
-            if now - self._bad_since >= self._settings.grace_seconds and self._mine() is None:
-                await self._hold(trouble)
+            if now - self._bad_since >= self._settings.grace_seconds and self._mine("provider") is None:
+                await self._hold("provider", trouble)
             return
         self._bad_since = None
         if self._condition.failing_since is not None:
             self._good_since = None
             return
         self._good_since = now if self._good_since is None else self._good_since
-        mine = self._mine()
+        mine = self._mine("provider")
         if mine is not None and now - self._good_since >= self._settings.calm_seconds:
             await self._lift(mine)
 
-    def _mine(self) -> str | None:
+    def _mine(self, cause: str) -> str | None:
         for key, hold in self._books.state.holds.rows():
-            if (hold.origin, hold.cause, hold.chain) == ("auto", "provider", self._chain):
+            if (hold.origin, hold.cause, hold.chain) == ("auto", cause, self._chain):
                 return str(key[0])
         return None
 
-    async def _hold(self, reason: str) -> None:
+    async def _hold(self, cause: str, reason: str) -> None:
         height = 0 if self._books.link is None else self._books.link.height
         answer = await self._voice.say(
             lambda ledger, seq: tx.HoldSet(
                 ledger=ledger,
                 seq=seq,
-                hold=f"auto:provider:{self._chain}:{height}",
+                hold=f"auto:{cause}:{self._chain}:{height}",
                 chain=self._chain,
                 asset="",
                 account="",
                 wallet="",
                 provider="",
-                direction="both",
+                direction="all" if cause == "integrity" else "both",
                 origin="auto",
-                cause="provider",
+                cause=cause,
                 reason=reason[:500],
                 actor="auto",
                 until=0,
             )
         )
-        _log.warning("held", chain=self._chain, accepted=accepted(answer), reason=reason)
+        _log.warning("held", chain=self._chain, cause=cause, accepted=accepted(answer), reason=reason)
 
     async def _lift(self, hold: str) -> None:
         answer = await self._voice.say(

@@ -90,8 +90,10 @@ class SignerLink:
             except SignerRefused as exc:
                 self.trouble = str(exc)
                 if exc.code in DIVERGENT:
-                    self._known = None
                     await self._hold(exc.message)
+                if exc.code in DIVERGENT or exc.code is RefusalCode.BLOCKS_MISSING:
+                    # It stands elsewhere than we thought: where, is asked for anew.
+                    self._known = None
                 raise
 
     async def _catch_up(self) -> None:

@@ -93,7 +93,10 @@ class Sweeps:
 
     async def _sweep(self, entry: Entry, token: str, raw: int, wallet: str) -> None:
         if self._books.state.chains.need(self.chain).family == "solana":
-            await self._start(wallet, _purpose("sweep", entry.address, wallet, token, raw))
+            purpose = _purpose("sweep", entry.address, wallet, token, raw)
+            # The hot wallet's first tokens of a kind need an account to go to.
+            create = token != NATIVE and self._desk.settings.rent_cap > 0
+            await self._start(wallet, msgspec.structs.replace(purpose, create_account=create))
             return
         cost = await self._cost(entry.address, wallet, token, raw)
         coins = self._books.state.wallets.get(self.chain, entry.address, NATIVE) or 0

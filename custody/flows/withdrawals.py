@@ -8,11 +8,12 @@ the next one does not wait for it.
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from chains.errors import ChainError, Permanent
+from chains.errors import ChainError
 from custody.flows.attempts import AttemptDesk
 from custody.flows.condition import Condition
 from custody.flows.roster import Roster
@@ -39,6 +40,14 @@ class PayoutSettings(msgspec.Struct, frozen=True, kw_only=True):
     reserve: int = 0
 
 
+class _Later(NamedTuple):
+    """Why a withdrawal is put off, until when, and for how long the next time."""
+
+    not_before: float
+    pause: float
+    why: str
+
+
 class Payouts:
     """The worker."""
 
@@ -58,7 +67,7 @@ class Payouts:
         self._voice = voice
         self._condition = condition
         self._settings = settings
-        self._later: dict[str, tuple[float, float]] = {}  # withdrawal → (not before, the pause after that)
+        self._later: dict[str, _Later] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -72,26 +81,33 @@ class Payouts:
 
     async def start(self) -> None:
         """Prepare, sign and send as many queued withdrawals as may go. Raises `Busy`."""
-        self._condition.waiting.clear()
+        waiting = self._condition.waiting
+        waiting.clear()
+        queued = self._queued()
+        self._later = {name: self._later[name] for name, _ in queued if name in self._later}
         wallet = self._roster.wallet(self.chain)
         if wallet is None or self._desk.braked():
+            why = "there is no hot wallet yet" if wallet is None else "the brake is on"
+            waiting.update((name, why) for name, _ in queued)
+            waiting.update(self._desk.troubles())
             return
         holds = in_force(self._books.state)
         now = asyncio.get_running_loop().time()
-        for name, row in self._queued():
+        for name, row in queued:
             scope = Scope(
                 direction="withdrawals", chain=self.chain, asset=row.asset, account=row.account, wallet=wallet.address
             )
             stopped = stopping(holds, scope)
+            later = self._later.get(name)
             if stopped:
-                self._condition.waiting[name] = f"held by {', '.join(stopped)}"
-                continue
-            not_before, _ = self._later.get(name, (0.0, 0.0))
-            if now < not_before:
-                continue
-            if len(self._desk.open()) >= self._settings.in_flight:
-                break
-            await self._pay(name, row, wallet.address)
+                waiting[name] = f"held by {', '.join(stopped)}"
+            elif later is not None and now < later.not_before:
+                waiting[name] = later.why
+            elif len(self._desk.open()) >= self._settings.in_flight:
+                waiting[name] = f"{self._settings.in_flight} attempts are in flight"
+            else:
+                await self._pay(name, row, wallet.address)
+        waiting.update(self._desk.troubles())
 
     def _queued(self) -> list[tuple[str, Withdrawal]]:
         state = self._books.state
@@ -118,9 +134,6 @@ class Payouts:
         )
         try:
             attempt = await self._desk.prepare(sender, (purpose,))
-        except Permanent as exc:
-            self._postpone(name, f"{exc.code}: {exc.message}")
-            return
         except ChainError as exc:
             self._postpone(name, f"{exc.code}: {exc.message}")
             return
@@ -140,16 +153,22 @@ class Payouts:
             for purpose in attempt.purposes:
                 if purpose.source == sender:
                     spoken_for[purpose.token] = spoken_for.get(purpose.token, 0) + int(purpose.amount)
-        held = self._books.state.wallets.get(self.chain, sender, token) or 0
-        if held - spoken_for[token] >= raw:
-            return ""
-        return f"the hot wallet holds {held} of {token}, {spoken_for[token]} of it spoken for"
+        wallets = self._books.state.wallets
+        held = wallets.get(self.chain, sender, token) or 0
+        if held - spoken_for[token] < raw:
+            return f"the hot wallet holds {held} of {token}, {spoken_for[token]} of it spoken for"
+        coins = wallets.get(self.chain, sender, NATIVE) or 0
+        if coins + self._settings.reserve <= spoken_for[NATIVE]:
+            return f"the hot wallet holds {coins} of {NATIVE}, all of it spoken for: nothing is left for fees"
+        return ""
 
     def _postpone(self, name: str, why: str) -> None:
-        _, pause = self._later.get(name, (0.0, self._settings.retry_seconds))
-        self._later[name] = (
-            asyncio.get_running_loop().time() + pause,
-            min(2 * pause, self._settings.retry_cap_seconds),
+        before = self._later.get(name)
+        pause = self._settings.retry_seconds if before is None else before.pause
+        self._later[name] = _Later(
+            not_before=asyncio.get_running_loop().time() + pause,
+            pause=min(2 * pause, self._settings.retry_cap_seconds),
+            why=why,
         )
         self._condition.waiting[name] = why
         _log.info("withdrawal_waits", chain=self.chain, withdrawal=name, why=why)

@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -169,6 +169,17 @@ class Journal:
             with suppress(apsw.Error):
                 self._connection.execute("ROLLBACK")
             raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep every other process from opening the journal at `path`, for work on its files while nothing runs. Raises
+    `JournalError` (`journal_locked`)."""
+    lock = _take_lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def accept_journal(path: Path) -> Link | None:

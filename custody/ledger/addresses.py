@@ -13,13 +13,20 @@ HOUSE_TIERS = ("hot", "gas")
 
 
 def decide_requested(state: State, said: tx.AddressRequested, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """One deposit address for each account and chain; asking again is done already."""
+    """One deposit address for each account and chain; asking again is done already.
+
+    An account has one index for all chains of a family: these share their keys, so that with an index of its own for
+    each chain one user's address on one chain would be another user's on the next.
+    """
     chain = state.chains.get(said.chain)
     if chain is None:
         return Rejection.UNKNOWN_CHAIN
     if state.slots.get(said.account, said.chain) is not None:
         return ()
-    allotted = ev.SlotAllotted(account=said.account, chain=said.chain, index=chain.indexes)
+    index = state.indexes.get(said.account, chain.family)
+    if index is None:
+        index = state.families.get(chain.family) or 0
+    allotted = ev.SlotAllotted(account=said.account, chain=said.chain, family=chain.family, index=index)
     if state.accounts.get(said.account) is not None:
         return (allotted,)
     return ev.AccountOpened(account=said.account, at=context.now), allotted

@@ -8,6 +8,7 @@ from custody.ledger import events as ev
 from custody.ledger import transactions as tx
 from custody.ledger.context import Context
 from custody.ledger.holds import STOPS_EVERYTHING, Scope, in_force, stopping
+from custody.ledger.identifiers import attempt_id
 from custody.ledger.lifecycle import OPEN_ATTEMPTS, AttemptState, WithdrawalState
 from custody.ledger.rejections import Rejection
 from custody.ledger.state import Attempt, Lane, State
@@ -34,7 +35,8 @@ def decide_prepared(state: State, said: tx.AttemptPrepared, context: Context) ->
         return Rejection.UNKNOWN_CHAIN
     if state.addresses.get(said.chain, said.sender) is None:
         return Rejection.UNKNOWN_ADDRESS
-    if hashlib.sha256(bytes.fromhex(said.message)).hexdigest() != said.attempt:
+    message = hashlib.sha256(bytes.fromhex(said.message)).hexdigest()
+    if attempt_id(said.chain, said.sender, message) != said.attempt:
         return Rejection.MESSAGE_MISMATCH
     if state.attempts.get(said.attempt) is not None:
         return Rejection.ID_CONFLICT
@@ -141,7 +143,8 @@ def _withdrawal_fault(state: State, said: tx.AttemptPrepared, purpose: tx.Purpos
 
 
 def _held(state: State, said: tx.AttemptPrepared) -> Rejection | None:
-    """New obligations stop under any matching hold; a replacement at an open nonce only where everything stops."""
+    """New obligations stop under any matching hold. A filler, and a bump of what was signed already, add none: they
+    stop only where everything stops. A payment that nobody has signed yet is new however often it is prepared."""
     holds = in_force(state)
     scopes = [
         Scope(
@@ -153,7 +156,8 @@ def _held(state: State, said: tx.AttemptPrepared) -> Rejection | None:
         )
         for purpose in said.purposes
     ] or [Scope(direction="withdrawals", chain=said.chain, wallet=said.sender)]
-    if said.excludes:
+    signed = any(state.attempts.need(name).state is AttemptState.SIGNED for name in said.excludes)
+    if said.excludes and (signed or not said.purposes):
         holds = tuple((name, hold) for name, hold in holds if hold.cause in STOPS_EVERYTHING)
     return Rejection.HELD if any(stopping(holds, scope) for scope in scopes) else None
 

@@ -76,10 +76,11 @@ class AccountOpened(Event, frozen=True, kw_only=True, tag="account.opened"):
 
 
 class SlotAllotted(Event, frozen=True, kw_only=True, tag="address.requested"):
-    """The derivation index of a user's deposit address on a chain."""
+    """The derivation index of a user's deposit address on a chain, the same on all chains of a family."""
 
     account: str
     chain: str
+    family: str
     index: int
 
 

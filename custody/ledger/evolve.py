@@ -71,7 +71,6 @@ def _chain(state: State, event: ev.ChainPut) -> None:
         tokens=0,
         attested=0,
         watched=0,
-        indexes=0,
     )
     state.chains.put((event.chain,), fresh)
     state.cursors.put((event.chain,), Cursor(position=event.position, height=event.height, hash=event.hash))
@@ -97,8 +96,9 @@ def _account(state: State, event: ev.AccountOpened) -> None:
 
 def _slot(state: State, event: ev.SlotAllotted) -> None:
     state.slots.put((event.account, event.chain), Slot(index=event.index, address=""))
-    chain = state.chains.need(event.chain)
-    state.chains.put((event.chain,), replace(chain, indexes=chain.indexes + 1))
+    if state.indexes.get(event.account, event.family) is None:
+        state.indexes.put((event.account, event.family), event.index)
+        state.families.put((event.family,), event.index + 1)
 
 
 def _attested(state: State, event: ev.AddressAttested) -> None:

@@ -6,6 +6,7 @@ and sorting by bytes agree.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -64,6 +65,12 @@ def external(chain: str) -> str:
 def suspense(chain: str) -> str:
     """What came in (or went out) there and is explained by nothing yet."""
     return f"suspense:{chain}"
+
+
+def attempt_id(chain: str, sender: str, message_digest: str) -> str:
+    """An attempt's id: the SHA-256 of chain, sender and its message's SHA-256 (hex). An EVM message does not name its
+    sender, so two wallets can have the very same one; a chain's report of an own transaction has all three parts."""
+    return hashlib.sha256(f"custody/attempt/1\0{chain}\0{sender}\0{message_digest}".encode()).hexdigest()
 
 
 def deposit_id(chain: str, tx: str, ordinal: str) -> str:

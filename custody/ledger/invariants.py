@@ -77,6 +77,9 @@ def _waiting(state: State) -> list[str]:
             due[account] = due.get(account, 0) + deposit.amount
         if (state.pending.get(deposit.order) == key[0]) is not (deposit.state is DepositState.RECORDED):
             return [f"deposit {key[0]} is {deposit.state} but its place in the queue says otherwise"]
+    queued = sorted((order, name) for queue in state.waiting.values() for order, name in queue.items())
+    if queued != [(key[0], name) for key, name in state.pending.rows()]:
+        return ["the queue by chain and asset is not the queue of pending deposits"]
     for key, amount in state.balances.rows():
         if str(key[1]).endswith("/held") or key[1] == PENDING:
             due[str(key[0]), str(key[1])] = due.get((str(key[0]), str(key[1])), 0) - amount

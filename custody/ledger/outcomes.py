@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from custody.ledger import events as ev
 from custody.ledger import transactions as tx
 from custody.ledger.amounts import to_units
-from custody.ledger.identifiers import HOUSE_NETWORK, available, external, held
+from custody.ledger.identifiers import HOUSE_NETWORK, attempt_id, available, external, held
 from custody.ledger.lifecycle import OPEN_ATTEMPTS, WithdrawalState
 from custody.ledger.state import Attempt, State
 from custody.policy.parameters import Parameter
@@ -49,28 +49,27 @@ def settle(state: State, ended: dict[str, None], chain: str, outcome: tx.Scanned
     _book_fee(state, chain, outcome, done)
     if outcome.nonce is not None:
         done.events.append(ev.NonceUsed(chain=chain, sender=outcome.sender, nonce=outcome.nonce))
-    attempt = state.attempts.get(outcome.message)
+    name = attempt_id(chain, outcome.sender, outcome.message)
+    attempt = state.attempts.get(name)
     if attempt is None or (attempt.chain, attempt.sender, attempt.nonce) != (chain, outcome.sender, outcome.nonce):
         done.suspicious = "a transaction of ours that no attempt prepared"
         return done
-    if attempt.state not in OPEN_ATTEMPTS or outcome.message in ended:
+    if attempt.state not in OPEN_ATTEMPTS or name in ended:
         done.suspicious = f"an attempt that had ended ({attempt.state}) landed"
         return done
 
-    done.ended.append(outcome.message)
-    done.events.append(
-        ev.AttemptEnded(attempt=outcome.message, move="land" if outcome.succeeded else "fail", tx=outcome.tx)
-    )
+    done.ended.append(name)
+    done.events.append(ev.AttemptEnded(attempt=name, move="land" if outcome.succeeded else "fail", tx=outcome.tx))
     if not outcome.succeeded:
         for purpose in attempt.purposes:
             _failed(state, chain, purpose, done)
     elif _paid(attempt, outcome):
         for purpose in attempt.purposes:
-            _settled(state, chain, purpose, outcome, done)
+            _settled(state, chain, purpose, name, outcome.tx, done)
         _, done.rent_cap = in_units(state, chain, NATIVE, attempt.rent_cap)
     else:
         done.suspicious = "a transaction of ours succeeded without paying what its attempt says"
-    _exclude_rivals(state, chain, outcome, attempt, done)
+    _exclude_rivals(state, chain, outcome, name, attempt, done)
     return done
 
 
@@ -92,7 +91,7 @@ def _paid(attempt: Attempt, outcome: tx.ScannedOutcome) -> bool:
     return all(got.get(target, 0) >= amount for target, amount in sorted(due.items()))
 
 
-def _settled(state: State, chain: str, purpose: tx.Purpose, outcome: tx.ScannedOutcome, done: Settlement) -> None:
+def _settled(state: State, chain: str, purpose: tx.Purpose, attempt: str, transaction: str, done: Settlement) -> None:
     if purpose.kind != "withdrawal":
         target = (purpose.recipient, purpose.token)
         done.internal[target] = done.internal.get(target, 0) + int(purpose.amount)
@@ -100,7 +99,7 @@ def _settled(state: State, chain: str, purpose: tx.Purpose, outcome: tx.ScannedO
     row = state.withdrawals.need(purpose.id)
     legs = ((held(row.account), -row.amount), (external(chain), row.amount))
     done.events.append(ev.Posted(asset=row.asset, legs=legs))
-    done.events.append(ev.WithdrawalMoved(withdrawal=purpose.id, move="settle", attempt=outcome.message, tx=outcome.tx))
+    done.events.append(ev.WithdrawalMoved(withdrawal=purpose.id, move="settle", attempt=attempt, tx=transaction))
     done.explained.append((row.asset, row.amount))
 
 
@@ -119,13 +118,15 @@ def _failed(state: State, chain: str, purpose: tx.Purpose, done: Settlement) -> 
     done.events.append(ev.WithdrawalMoved(withdrawal=purpose.id, move="release", reason=reason, failed=True))
 
 
-def _exclude_rivals(state: State, chain: str, outcome: tx.ScannedOutcome, winner: Attempt, done: Settlement) -> None:
+def _exclude_rivals(
+    state: State, chain: str, outcome: tx.ScannedOutcome, landed: str, winner: Attempt, done: Settlement
+) -> None:
     """Only one transaction can use a nonce: the others are impossible from now on, and what only they would have
     paid goes back to the queue."""
     if outcome.nonce is None:
         return
     slot = state.nonces.get(chain, outcome.sender, outcome.nonce)
-    rivals = () if slot is None else tuple(name for name in slot.attempts if name != outcome.message)
+    rivals = () if slot is None else tuple(name for name in slot.attempts if name != landed)
     requeued: dict[str, None] = {purpose.id: None for purpose in winner.purposes}
     for name in rivals:
         rival = state.attempts.need(name)

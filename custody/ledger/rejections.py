@@ -135,7 +135,11 @@ class Rejection(Enum):
     WITHDRAWAL_NOT_WAITING = ("withdrawal_not_waiting", False, "The withdrawal is not waiting for this decision.")
     WITHDRAWAL_NOT_QUEUED = ("withdrawal_not_queued", True, "The withdrawal is not queued for payment.")
     PURPOSE_MISMATCH = ("purpose_mismatch", False, "A purpose does not match the obligation it names.")
-    MESSAGE_MISMATCH = ("message_mismatch", False, "The attempt's id is not the SHA-256 of its message.")
+    MESSAGE_MISMATCH = (
+        "message_mismatch",
+        False,
+        "The attempt's id is not the digest of its chain, sender and message.",
+    )
     UNKNOWN_ATTEMPT = ("unknown_attempt", False, "No attempt of this id exists.")
     ATTEMPT_NOT_OPEN = ("attempt_not_open", False, "The attempt's life cycle does not allow this.")
     NONCE_NOT_NEXT = ("nonce_not_next", True, "The lane's next nonce is another one.")

@@ -91,8 +91,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain. `tokens` is the version of its token list, `attested` and `watched` count its addresses, `indexes`
-    those allotted to users."""
+    """A chain. `tokens` is the version of its token list, `attested` and `watched` count its addresses."""
 
     family: str
     identity: str
@@ -100,7 +99,6 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     attested: int
     watched: int
-    indexes: int
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,9 +261,9 @@ class State:
 
     __slots__ = (
         "accounts", "addresses", "agreed", "assets", "attempts", "balances", "batches", "blocks", "chains",
-        "counters", "cursors", "deposits", "endorsed", "heights", "holds", "keys", "lanes", "ledger", "nonces",
-        "open_attempts", "open_withdrawals", "parameters", "past_holds", "pending", "publics", "quorum", "root",
-        "said", "slots", "surplus", "tokens", "usage", "waiting", "wallets", "windows", "withdrawals",
+        "counters", "cursors", "deposits", "endorsed", "families", "heights", "holds", "indexes", "keys", "lanes",
+        "ledger", "nonces", "open_attempts", "open_withdrawals", "parameters", "past_holds", "pending", "publics",
+        "quorum", "root", "said", "slots", "surplus", "tokens", "usage", "waiting", "wallets", "windows", "withdrawals",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -287,6 +285,8 @@ class State:
         self.tokens: Table[str] = Table("tokens")  # chain, token → asset
         self.parameters: Table[int] = Table("parameters")  # name, scope
         self.accounts: Table[int] = Table("accounts")  # account → unix ms of its beginning
+        self.families: Table[int] = Table("families")  # family → derivation indexes given out
+        self.indexes: Table[int] = Table("indexes")  # account, family → the account's derivation index
         self.slots: Table[Slot] = Table("slots")  # account, chain
         self.addresses: Table[Address] = Table("addresses")  # chain, address
         self.balances: Table[int] = Table("balances")  # asset, account name

@@ -323,10 +323,10 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class AttemptPrepared(Transaction, frozen=True, kw_only=True, tag="attempt.prepared"):
     """A fact before it is an act: the exact message, before any signer sees it.
 
-    `attempt`: SHA-256 of the message, hex. Lane: (`chain`, `sender`). `nonce` on EVM, `blockhash` on Solana; the other
-    is null. `excludes`: all earlier attempts at the same nonce, each of which this one makes impossible. No purposes:
-    a filler. `fee_cap` and `rent_cap` in the native unit. `message` in hex; `parameters` are the composer's, so that
-    anyone can rebuild the message.
+    `attempt`: `identifiers.attempt_id` of chain, sender and message. Lane: (`chain`, `sender`). `nonce` on EVM,
+    `blockhash` on Solana; the other is null. `excludes`: all earlier attempts at the same nonce, each of which this
+    one makes impossible. No purposes: a filler. `fee_cap` and `rent_cap` in the native unit. `message` in hex;
+    `parameters` are the composer's, so that anyone can rebuild the message.
     """
 
     ROLES = (Role.COMPOSER,)

@@ -154,7 +154,7 @@ class Spoken(Answer, frozen=True, kw_only=True, tag="spoken"):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One message that was signed, with all that is needed to tell it to a ledger that has forgotten it.
 
-    `place` counts from 1 without a gap. `attempt` is the SHA-256 of the message; `message` and `raw` in hex; caps as
+    `place` counts from 1 without a gap. `attempt` is the ledger's id for it; `message` and `raw` in hex; caps as
     decimal text in the native unit. `time`: when it was signed, unix milliseconds by the signer's clock. `height`: the
     signer's tip then.
     """

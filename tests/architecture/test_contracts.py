@@ -34,6 +34,7 @@ MODULES = (
     "custody.client.client",
     "custody.daemon.compose",
     "custody.custodyctl",
+    "custody.cli.paying",
     "custody.settings",
 )
 

@@ -27,6 +27,7 @@ from custody.execution import Executed, Replica
 from custody.journal import block as blocks
 from custody.ledger import encoding
 from custody.ledger import transactions as tx
+from custody.ledger.identifiers import attempt_id
 from custody.ledger.rejections import Rejection
 from custody.ledger.roles import Role
 from custody.ledger.state import State
@@ -246,7 +247,7 @@ class Ledger:
         composer = solana if chain == SOL else evm
         message: bytes = fields.pop("message", None) or composer.compose(draft)
         return {
-            "attempt": hashlib.sha256(message).hexdigest(),
+            "attempt": attempt_id(chain, sender, hashlib.sha256(message).hexdigest()),
             "chain": chain,
             "sender": sender,
             "nonce": nonce,
@@ -275,7 +276,7 @@ class Ledger:
             position=0,
             sender=row.sender,
             nonce=row.nonce,
-            message=attempt,
+            message=hashlib.sha256(bytes.fromhex(row.message)).hexdigest(),
             succeeded=succeeded,
             fee="0",
             paid=paid if succeeded else (),

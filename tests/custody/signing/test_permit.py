@@ -397,15 +397,15 @@ def test_signed_bytes_that_the_log_does_not_hold(known: str) -> None:
     assert code(verdict) is Code.SIGNED_BEFORE
 
 
-def test_the_same_message_of_another_wallet_is_another_transaction() -> None:
-    """An EVM message does not name its sender."""
+def test_the_same_message_of_another_wallet_is_another_attempt() -> None:
+    """An EVM message does not name its sender; the attempt's name does."""
     forgotten = funded()
     own = entry(forgotten, paying(forgotten))
     ledger = funded()
     gas = ledger.address(EVM, Tier.GAS)
     attempt = ledger.prepare(EVM, gas, (ledger.payment("w-eth", gas),))
-    assert attempt == own.attempt
-    assert code(judge(ledger, attempt, knowing(own, own=own))) is Code.SIGNED_BEFORE
+    assert ledger.state.attempts.need(attempt).message == own.message
+    assert attempt != own.attempt
 
 
 def test_what_only_the_log_has_passes_every_check_again() -> None:

@@ -1,0 +1,205 @@
+"""Automatic holds: after a grace, with their cause, lifted after calm, and never anybody else's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chains.errors import Integrity
+from chains.observations import NATIVE
+from custody.flows.pausing import PauseSettings
+from tests.custody.flows.life import START_MS, Choices, clock, provider
+from tests.custody.flows.rig import World, a_bank, a_world
+from tests.custody.flows.sides import SolanaSide
+from tests.virtualtime import run
+
+SOL = 10**9
+SETTINGS = PauseSettings(poll_seconds=0.5, grace_seconds=10.0, calm_seconds=30.0, sick_seconds=5.0)
+CHOICES = Choices(pause=SETTINGS)
+
+
+def silence(world: World) -> None:
+    """Every provider is a black hole from now on."""
+    assert isinstance(world.side, SolanaSide)
+    world.side.upstream.unavailable = {"one", "two"}
+    world.chain().health[:] = [
+        provider(name, failing_for=60.0, last_error="timeout", last_success_ago=60.0) for name in ("one", "two")
+    ]
+
+
+def voices(world: World) -> None:
+    """They answer again."""
+    assert isinstance(world.side, SolanaSide)
+    world.side.upstream.unavailable = set()
+    world.chain().health[:] = [provider("one"), provider("two")]
+
+
+def test_the_chain_is_held_after_the_grace_and_released_after_the_calm() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_bank(side, choices=CHOICES) as world, world.running():
+            await asyncio.sleep(5)
+            assert world.holds() == {}
+            silence(world)
+            await asyncio.sleep(9)
+            assert world.holds() == {}, "not within the grace"
+            await asyncio.sleep(3)
+            [(name, hold)] = world.state.holds.rows()
+            assert (hold.cause, hold.origin, hold.chain, hold.direction) == ("provider", "auto", "solana", "both")
+            assert "no trustworthy provider" in hold.reason
+            assert "one: timeout" in hold.reason
+            assert hold.since > START_MS
+            # Nothing is lost meanwhile: a withdrawal is accepted and waits with its reason, a deposit comes later.
+            await world.withdraw("w-1", "SOL", SOL, to=side.stranger(1))
+            alice = world.state.slots.need("alice", "solana").address
+            await side.give(alice, NATIVE, SOL)
+            await asyncio.sleep(120)
+            assert world.withdrawal("w-1").state == "queued"
+            assert world.chain().condition.waiting["w-1"] == f"held by {name[0]}"
+            assert len(world.holds()) == 1, "one hold, however long it lasts"
+            balance = world.available("alice", "SOL")
+            voices(world)
+            await asyncio.sleep(25)
+            assert len(world.holds()) == 1, "not before the calm"
+            assert world.available("alice", "SOL") == balance
+            assert len(world.state.pending) == 1, "recorded as soon as it can be trusted"
+            await asyncio.sleep(25)
+            assert world.holds() == {}
+            assert world.available("alice", "SOL") == balance + SOL
+            assert world.withdrawal("w-1").state == "settled"
+
+    run(story())
+
+
+def test_flapping_neither_holds_for_a_blink_nor_releases_for_one() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world, world.running():
+            for _ in range(10):
+                silence(world)
+                await asyncio.sleep(3)
+                voices(world)
+                await asyncio.sleep(8)
+            assert world.holds() == {}
+            silence(world)
+            await asyncio.sleep(12)
+            assert list(world.holds().values()) == ["provider"]
+            for _ in range(10):
+                voices(world)
+                await asyncio.sleep(20)
+                silence(world)
+                await asyncio.sleep(3)
+            assert list(world.holds().values()) == ["provider"]
+            voices(world)
+            await asyncio.sleep(40)
+            assert world.holds() == {}
+
+    run(story())
+
+
+def test_an_automatic_lift_never_lifts_what_a_person_set() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world, world.running():
+            await world.hold("mine", chain="solana", direction="both")
+            silence(world)
+            await asyncio.sleep(20)
+            assert sorted(world.holds().values()) == ["pause", "provider"]
+            voices(world)
+            await asyncio.sleep(60)
+            assert world.holds() == {"mine": "pause"}
+
+    run(story())
+
+
+def test_one_provider_that_answers_is_enough() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world, world.running():
+            world.chain().health[0] = provider("one", may_ask=False, reason="open breaker")
+            await asyncio.sleep(60)
+            assert world.holds() == {}
+            world.chain().health[1] = provider("two", may_ask=False, reason="cordoned by an operator")
+            await asyncio.sleep(12)
+            [(_, hold)] = world.state.holds.rows()
+            assert "cordoned by an operator" in hold.reason
+
+    run(story())
+
+
+def test_a_chain_that_cannot_be_read_is_held_though_its_providers_look_well() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world, world.running():
+            side.upstream.unavailable = {"one", "two"}
+            await asyncio.sleep(30)
+            [(_, hold)] = world.state.holds.rows()
+            assert (hold.cause, hold.reason.startswith("the chain can't be read (no_provider")) == ("provider", True)
+
+    run(story())
+
+
+def test_a_contradiction_is_held_until_a_person_lifts_it() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world:
+            chain = world.chain()
+            chain.condition.failed(Integrity("parent_mismatch", "another history"))
+            await chain.pause.step()
+            assert world.holds() == {}, "not for a blink"
+            await asyncio.sleep(6)
+            await chain.pause.step()
+            await chain.pause.step()
+            [(name, hold)] = world.state.holds.rows()
+            assert (hold.cause, hold.direction) == ("integrity", "all")
+            assert "parent_mismatch" in hold.reason
+            chain.condition.scanned()
+            for _ in range(200):
+                await asyncio.sleep(0.5)
+                await chain.pause.step()
+            assert world.holds() == {str(name[0]): "integrity"}
+            await world.lift(str(name[0]))
+            await chain.pause.step()
+            assert world.holds() == {}
+
+    run(story())
+
+
+def test_the_hold_outlives_the_daemon_and_the_next_one_lifts_it() -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=CHOICES) as world:
+            async with world.running():
+                silence(world)
+                await asyncio.sleep(20)
+            await world.restart()
+            assert list(world.holds().values()) == ["provider"]
+            voices(world)
+            async with world.running():
+                await asyncio.sleep(20)
+                assert list(world.holds().values()) == ["provider"]
+                await asyncio.sleep(15)
+                assert world.holds() == {}
+
+    run(story())
+
+
+@pytest.mark.parametrize("seconds", [60, 3600])
+def test_a_hold_ends_when_its_time_has_run_out(seconds: int) -> None:
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side) as world:
+            alice = await world.user("alice")
+            await world.hold("h-1", chain="solana", direction="deposits", until=clock()() + 1000 * seconds)
+            await world.hold("h-2", chain="solana", direction="withdrawals")
+            await world.receive(alice, NATIVE, SOL)
+            task = asyncio.create_task(world.life.expiry.run())
+            await asyncio.sleep(seconds - 2)
+            assert (world.available("alice", "SOL"), len(world.holds())) == (0, 2)
+            await asyncio.sleep(4)
+            assert world.holds() == {"h-2": "pause"}
+            assert world.available("alice", "SOL") == SOL
+            task.cancel()
+
+    run(story())
