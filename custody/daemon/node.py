@@ -227,6 +227,8 @@ class Node:
             cursor_time=chain.condition.cursor_time,
             providers=health,
             queue=tuple((priority.name.lower(), depths.get(priority, 0)) for priority in Priority),
+            trouble=f"{chain.condition.error_code}: {chain.condition.error}" if chain.condition.error_code else "",
+            waiting=tuple(chain.condition.waiting.items()),
         )
 
     def progress(self) -> tuple[object, ...]:

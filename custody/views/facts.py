@@ -21,7 +21,8 @@ class Latch(msgspec.Struct, frozen=True, kw_only=True):
 
 class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A chain as its providers show it now. `cursor_time`: unix seconds of the cursor's block, None before the first
-    scan. `queue`: (priority, calls waiting) of the chain's pool."""
+    scan. `queue`: (priority, calls waiting) of the chain's pool. `trouble`: why the chain can't be read, empty when it
+    can. `waiting`: (withdrawal, why it can't go now), in the order of the requests."""
 
     chain: str
     latest: int | None = None
@@ -29,6 +30,8 @@ class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
     cursor_time: int | None = None
     providers: tuple[ProviderHealth, ...] = ()
     queue: tuple[tuple[str, int], ...] = ()
+    trouble: str = ""
+    waiting: tuple[tuple[str, str], ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
