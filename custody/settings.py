@@ -98,7 +98,7 @@ class PoolModel(Settings):
 
     silent_failures: Annotated[int, Field(gt=0)] = 5
     silent_seconds: Seconds = 2.0
-    open_seconds: Seconds = 5.0
+    open_seconds: Seconds = 1.0
     open_cap_seconds: Seconds = 300.0
 
 

@@ -173,6 +173,9 @@ class AttemptDesk:
         return troubles
 
     async def _sign(self, name: str, row: Attempt, seen: _Seen) -> None:
+        if row.nonce is None and self._past_life(row):
+            await self._bury(name, row)
+            return
         if self.braked():
             return
         try:
@@ -221,8 +224,9 @@ class AttemptDesk:
         return cursor.height >= row.height + BLOCKHASH_LIFE + DEATH_MARGIN
 
     async def _bury(self, name: str, row: Attempt) -> None:
-        """Ask the providers; with our own cursor past the mark, the ledger can judge."""
-        absences = await self.adapter.absence(row.tx)
+        """Ask the providers, where there are bytes to ask for; with our own cursor past the mark, the ledger can
+        judge."""
+        absences = await self.adapter.absence(row.tx) if row.tx else ()
         answer = await self.watcher.say(lambda ledger, seq: intake.evidence(name, absences, ledger=ledger, seq=seq))
         if accepted(answer):
             _log.warning("attempt_dead", chain=row.chain, attempt=name, tx=row.tx)

@@ -177,12 +177,16 @@ def decide_signed(state: State, said: tx.AttemptSigned, context: Context) -> tup
 def is_dead(state: State, attempt: Attempt, absences: tuple[tx.AbsenceSeen, ...]) -> bool:
     """Certainly dead (Solana): our own contiguous finalized scan has passed the last height at which the blockhash
     could be used, and a margin, without the message in it; and enough providers, as of finalized heights past the
-    same mark, know nothing of it. A provider's word alone proves nothing."""
+    same mark, know nothing of it. A provider's word alone proves nothing. Of an attempt whose signed bytes were never
+    recorded, none can have been sent: there is nothing to ask providers for, and the cursor decides alone.
+    """
     if attempt.nonce is not None:
         return False
     beyond = attempt.height + BLOCKHASH_LIFE + DEATH_MARGIN
     if state.cursors.need(attempt.chain).height < beyond or any(item.found for item in absences):
         return False
+    if attempt.state is AttemptState.PREPARED:
+        return True
     quorum = state.parameter(Parameter.DEATH_QUORUM.label, attempt.chain) or Parameter.DEATH_QUORUM.default
     agreeing = {item.provider: None for item in absences if item.finalized_height >= beyond}
     return len(agreeing) >= quorum

@@ -187,7 +187,9 @@ def test_an_attempt_held_past_its_blockhash_dies_and_its_withdrawal_is_paid_afte
                 await side.mine(20)
                 await world.scan()
                 await world.round()
-            assert (len(world.attempts("prepared")), side.sent) == (1, [])
+            # Nobody signed it, so nothing can be out: it dies under the hold, and its withdrawal waits in the queue.
+            assert (len(world.attempts("dead")), side.sent) == (1, [])
+            assert world.withdrawal("w-1").state == "queued"
             await world.lift("h-1")
             for _ in range(3):
                 await world.round()

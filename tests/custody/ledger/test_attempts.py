@@ -271,14 +271,15 @@ def test_the_same_bytes_again_are_done_and_others_are_refused() -> None:
 DEAD = BLOCKHASH_LIFE + DEATH_MARGIN
 
 
-def prepared_on_solana() -> tuple[World, str, int]:
+def signed_on_solana() -> tuple[World, str, int]:
     world = busy()
     attempt = world.prepare(SOL, requested(world, chain=SOL))
+    world.sign(attempt)
     return world, attempt, world.state.attempts.need(attempt).height
 
 
 def test_the_attempts_height_is_the_cursors_own() -> None:
-    world, attempt, height = prepared_on_solana()
+    world, attempt, height = signed_on_solana()
     assert height == world.state.cursors.need(SOL).height
     assert height != world.state.cursors.need(SOL).position, "a test in which the two differ"
     assert world.state.attempts.need(attempt).blockhash == world.state.cursors.need(SOL).hash
@@ -286,7 +287,7 @@ def test_the_attempts_height_is_the_cursors_own() -> None:
 
 @pytest.mark.parametrize("missing", ["nothing", "cursor", "provider", "found", "nobody", "too few", "one twice"])
 def test_every_condition_of_a_death_is_needed(missing: str) -> None:
-    world, attempt, height = prepared_on_solana()
+    world, attempt, height = signed_on_solana()
     world.parameter("death_quorum", SOL, 2)
     world.advance(SOL, DEAD - (1 if missing == "cursor" else 0))
     providers = {"nobody": (), "too few": ("one",), "one twice": ("one", "one")}.get(missing, ("one", "two"))
@@ -301,8 +302,20 @@ def test_every_condition_of_a_death_is_needed(missing: str) -> None:
     assert world.held("alice") == 10**14
 
 
+def test_of_what_was_never_signed_no_provider_can_know() -> None:
+    """No bytes were recorded, so none were sent: the cursor decides alone, and nothing else does."""
+    world = busy()
+    attempt = world.prepare(SOL, requested(world, chain=SOL))
+    world.parameter("death_quorum", SOL, 2)
+    world.advance(SOL, DEAD - 1)
+    assert world.evidence(attempt) == "death_not_proven"
+    world.advance(SOL, 1)
+    assert world.evidence(attempt) == "ok"
+    assert world.withdrawal("w") == "queued"
+
+
 def test_one_provider_who_lags_does_not_spoil_a_quorum_and_one_who_found_it_does() -> None:
-    world, attempt, height = prepared_on_solana()
+    world, attempt, height = signed_on_solana()
     world.advance(SOL, DEAD)
     absent = tx.AbsenceSeen(provider="one", found=False, finalized_height=height + DEAD, context=1)
     lagging = replace(absent, provider="two", finalized_height=height)
@@ -314,7 +327,7 @@ def test_one_provider_who_lags_does_not_spoil_a_quorum_and_one_who_found_it_does
 
 @pytest.mark.parametrize("blocks", [BLOCKHASH_LIFE, BLOCKHASH_LIFE + 1])
 def test_at_the_last_possible_height_it_still_lands(blocks: int) -> None:
-    world, attempt, _ = prepared_on_solana()
+    world, attempt, _ = signed_on_solana()
     world.advance(SOL, blocks - 1)
     assert world.evidence(attempt, "one") == "death_not_proven"
     world.land(attempt)
@@ -336,7 +349,7 @@ def test_a_dead_attempts_withdrawals_are_paid_by_another() -> None:
 
 def test_what_was_called_dead_and_lands_pays_nobody_twice() -> None:
     """It can't happen while providers and rules are what they are said to be; if it does, a person is called."""
-    world, first, _ = prepared_on_solana()
+    world, first, _ = signed_on_solana()
     world.advance(SOL, DEAD)
     assert world.evidence(first, "one") == "ok"
     second = world.prepare(SOL, world.payment("w"))
