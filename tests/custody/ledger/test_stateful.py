@@ -440,8 +440,9 @@ class Exchange(RuleBasedStateMachine):
             return
         name = names[pick % len(names)]
         attempt = self.books.attempts[name]
+        unsigned = self.world.attempt_state(name) == "prepared"
         code = self.world.evidence(name, "one", height=attempt.height + (182 if sane else 181))
-        dead = sane and self.world.state.cursors.need(SOL).height >= attempt.height + 182
+        dead = (sane or unsigned) and self.world.state.cursors.need(SOL).height >= attempt.height + 182
         assert code == ("ok" if dead else "death_not_proven")
         if dead:
             self.books.live.discard(name)
