@@ -38,14 +38,16 @@ def switched_off(source: Source) -> Iterator[str]:
 
 
 def sleeping(source: Source) -> Iterator[str]:
-    """Calls of `sleep` for more than nothing, less `asyncio.sleep` where the file's clock is the virtual one."""
+    """Calls of `sleep` for more than nothing, less `asyncio.sleep` where the file's clock is the virtual one, or where
+    a line says so: `# virtual: <whose clock>`."""
     virtual = any(isinstance(node, ast.ImportFrom) and node.module == VIRTUAL for node in source.tree.body)
     for node in ast.walk(source.tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="sleep")) if virtual:
                 pass
             case ast.Call(func=ast.Name(id="sleep") | ast.Attribute(attr="sleep"), args=args):
-                if not (args and isinstance(args[0], ast.Constant) and args[0].value == 0):
+                nothing = args and isinstance(args[0], ast.Constant) and args[0].value == 0
+                if not nothing and not source.excused(node, "virtual"):
                     yield f"{source.path}:{node.lineno}: sleeps"
             case _:
                 pass

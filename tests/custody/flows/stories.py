@@ -161,6 +161,26 @@ async def waits_for_money_and_says_so(side: Side) -> None:
         await world.check_all()
 
 
+async def spends_no_money_twice(side: Side) -> None:
+    """What is out is spoken for: of two that only together are too much, the second waits for the wallet's next coins
+    instead of failing on chain."""
+    async with a_bank(side, choices=Choices(payouts=PayoutSettings(retry_seconds=0.0))) as world:
+        for number in (1, 2):
+            await world.withdraw(f"w-{number}", side.coin, 3 * whole(side), to=side.stranger(number))
+        await world.round()
+        assert [world.withdrawal(f"w-{number}").state for number in (1, 2)] == ["in_attempt", "queued"]
+        assert "of it spoken for" in world.chain().condition.waiting["w-2"]
+        await world.settle()
+        await world.round()
+        assert world.withdrawal("w-2").state == "queued"
+        await world.treasury(NATIVE, 5 * whole(side))
+        await world.round()
+        await world.settle()
+        assert [world.withdrawal(f"w-{number}").state for number in (1, 2)] == ["settled"] * 2
+        assert world.attempts("failed") == []
+        await world.check_all()
+
+
 async def obeys_every_scope_of_holds(side: Side) -> None:
     """A chain's, an asset's, an account's hold: what it covers waits and names it; the rest goes."""
     async with a_bank(side) as world:
@@ -374,6 +394,7 @@ ALL = (
     waits_while_held_and_is_signed_afterwards,
     pays_in_order_and_within_its_limits,
     waits_for_money_and_says_so,
+    spends_no_money_twice,
     obeys_every_scope_of_holds,
     brakes,
     tells_the_brake_before_sending,
