@@ -1,6 +1,7 @@
 """`python -m chains.devnet` (`make devnet`): both local chains behind a fault proxy each, until Ctrl-C.
 
-One line of JSON on standard output says where everything is; an operator can rehearse against it by hand.
+One line of JSON on standard output says where everything is; an operator can rehearse against it by hand, or by a
+script of faults (`chains.devnet.faults.script`). `python -m chains.devnet.faults --list` tells every fault's fields.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import click
 
 from chains.devnet.anvil import Anvil, DevnetMissing
 from chains.devnet.faultproxy import FaultProxy
+from chains.devnet.faults.catalogue import described
 from chains.devnet.solana.chain import SolanaDevnet
 from chains.devnet.solana.settings import Settings
 
@@ -53,7 +55,11 @@ async def _run(block_time: int, slot_ms: int) -> None:
                     "genesis_hash": solana.genesis_hash,
                     "usdc": mint,
                 },
-                "faults": 'POST {"fault": "none" | "http_429" | "black_hole"} to <url>_fault',
+                "faults": {
+                    "one": 'POST {"fault": NAME, FIELDS} to <url>_fault; GET shows what is on',
+                    "script": 'POST {"steps": [{"at": SECONDS, "fault": NAME, FIELDS}, MORE]} to <url>_script',
+                    "names": [name for name, _, _ in described()],
+                },
             }
             click.echo(json.dumps(facts))
             await stop.wait()

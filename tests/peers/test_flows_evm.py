@@ -73,8 +73,11 @@ async def test_a_nonce_the_signer_refuses_is_closed_by_a_filler_and_the_withdraw
         assert world.state.attempts.need(filler).purposes == ()
         assert world.state.attempts.need(filler).excludes == (payment,)
         await world.round()
+        height = world.life.replica.height
+        await world.round()
         await world.round()
         assert world.attempts() == [payment, filler], "one filler closes the nonce"
+        assert world.life.replica.height == height, "and nobody asks the ledger for a second one"
         await world.settle()
         assert world.state.attempts.need(filler).state == "landed"
         assert world.state.attempts.need(payment).state == "excluded"

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from chains.devnet.faultproxy import BlackHole, FaultProxy, Healthy, TooManyRequests
+from chains.devnet.faults.lies import HeadFreeze
 from chains.errors import Ambiguous, NoProvider, Retryable
 from chains.pool.calls import Call, Priority
 from chains.pool.pool import Pool, open_pool
@@ -130,6 +131,30 @@ async def test_faults_are_switched_over_http() -> None:
             assert (await answer.json())["result"] == 42
         async with operator.get(control) as answer:
             assert await answer.json() == {"fault": {"fault": "none"}, "requests": 3, "forwarded": 1}
+
+
+async def test_no_more_than_so_many_are_held() -> None:
+    async with FaultProxy("http://127.0.0.1:1/secret-key", held_limit=8) as proxy:
+        proxy.switch(BlackHole())
+        async with aiohttp.ClientSession() as crowd, aiohttp.ClientSession() as late:
+            held = [asyncio.create_task(crowd.post(proxy.url, data=b"{}").__aenter__()) for _ in range(8)]
+            while proxy.requests < 8:  # noqa: ASYNC110 the proxy runs on this very loop: turns, not time
+                await asyncio.sleep(0)
+            with pytest.raises(aiohttp.ClientError):
+                await late.post(proxy.url, data=b"{}")
+            proxy.switch(Healthy())
+            ends = await asyncio.gather(*held, return_exceptions=True)
+            assert all(isinstance(end, aiohttp.ClientError) for end in ends)
+            async with late.post(proxy.url, data=b"{}") as answer:
+                assert (answer.status, await answer.text()) == (502, "the node behind: ClientConnectorError")
+
+
+async def test_a_fault_that_lacks_what_it_must_know_is_a_bad_gateway_that_says_so() -> None:
+    async with node() as url, FaultProxy(url) as proxy, aiohttp.ClientSession() as operator:
+        proxy.switch(HeadFreeze())
+        async with operator.post(proxy.url, data=b'{"id":1,"method":"getSlot","params":[1]}') as answer:
+            assert answer.status == 502
+            assert (await answer.text()).startswith("the node behind: getSlot: Reply(")
 
 
 async def test_a_dead_node_is_a_bad_gateway() -> None:
