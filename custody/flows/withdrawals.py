@@ -133,6 +133,8 @@ class Payouts:
             create_account=row.create_account,
         )
         try:
+            # The API has asked too, but lets a request through while no provider answers.
+            await self._desk.adapter.check_recipient(row.to, representation.token, may_create=row.create_account)
             attempt = await self._desk.prepare(sender, (purpose,))
         except ChainError as exc:
             self._postpone(name, f"{exc.code}: {exc.message}")

@@ -30,14 +30,20 @@ def proposal_digest(said: tx.Transaction) -> str:
 
 
 def endorse(state: State, said: tx.Transaction, context: Context) -> tuple[ev.Endorsed, ...] | Rejection:
-    """This admin's voice; its event's `complete` says whether the act follows."""
+    """This admin's voice; its event's `complete` says whether the act follows. A voice counts while its key is an
+    admin's and is still the one that spoke: rotating or revoking a key takes back what a thief said with it."""
     name = proposal_digest(said)
     row = state.endorsed.get(name)
-    before = () if row is None else row.keys
-    if context.key in before:
+    standing = [
+        key
+        for key, public in (() if row is None else row.voices)
+        if _has(state, key, Role.ADMIN) and state.keys.need(key).public == public
+    ]
+    if context.key in standing:
         return Rejection.ADMIN_ENDORSED_ALREADY
-    standing = [key for key in before if _has(state, key, Role.ADMIN)]
-    return (ev.Endorsed(digest=name, key=context.key, complete=len(standing) + 1 >= state.quorum),)
+    public = state.keys.need(context.key).public
+    complete = len(standing) + 1 >= state.quorum
+    return (ev.Endorsed(digest=name, key=context.key, public=public, complete=complete),)
 
 
 def _has(state: State, key: str, role: Role) -> bool:
@@ -102,8 +108,12 @@ def decide_revoked(state: State, said: tx.KeyRevoked, context: Context) -> tuple
 
 
 def decide_chain(state: State, said: tx.ChainSet | tx.ChainRow) -> tuple[ev.Event, ...] | Rejection:
-    """A new chain with the block its cursor starts from, or a newer decoder for a known one."""
+    """A new chain with the block its cursor starts from, or a newer decoder for a known one. No chain has two names:
+    with the same addresses watched under both, every deposit would be credited twice."""
     row = state.chains.get(said.chain)
+    for name, other in state.chains.rows():
+        if name[0] != said.chain and (other.family, other.identity) == (said.family, said.identity):
+            return Rejection.CHAIN_IS_FIXED
     if row is not None and ((row.family, row.identity) != (said.family, said.identity) or said.decoder < row.decoder):
         return Rejection.CHAIN_IS_FIXED
     return (

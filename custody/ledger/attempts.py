@@ -10,6 +10,7 @@ from custody.ledger.context import Context
 from custody.ledger.holds import STOPS_EVERYTHING, Scope, in_force, stopping
 from custody.ledger.identifiers import attempt_id
 from custody.ledger.lifecycle import OPEN_ATTEMPTS, AttemptState, WithdrawalState
+from custody.ledger.outcomes import NATIVE
 from custody.ledger.rejections import Rejection
 from custody.ledger.state import Attempt, Lane, State
 from custody.policy.parameters import Parameter
@@ -94,8 +95,11 @@ def _lane_fault(state: State, said: tx.AttemptPrepared) -> Rejection | None:
 
 
 def _cap_fault(state: State, said: tx.AttemptPrepared) -> Rejection | None:
+    """What an attempt may cost, and what a top-up may carry: it pays for gas and for nothing else. A chain without a
+    cap spends nothing, so that forgetting one is noticed before it costs anything."""
     cap = state.parameter(Parameter.FEE_CAP.label, said.chain) or Parameter.FEE_CAP.default
-    if cap and int(said.fee_cap) + int(said.rent_cap) > cap:
+    carried = [int(purpose.amount) for purpose in said.purposes if purpose.kind == "topup"]
+    if int(said.fee_cap) + int(said.rent_cap) > cap or any(amount > cap for amount in carried):
         return Rejection.FEE_ABOVE_CAP
     return None
 
@@ -120,7 +124,9 @@ def _purposes_fault(state: State, said: tx.AttemptPrepared) -> Rejection | None:
         tiers = (source.tier == "deposit", target.tier == "deposit")
         if tiers != {"sweep": (True, False), "topup": (False, True)}.get(purpose.kind):
             return Rejection.PURPOSE_MISMATCH
-    if not said.purposes and said.nonce is None:
+        if purpose.kind == "topup" and purpose.token != NATIVE:
+            return Rejection.PURPOSE_MISMATCH
+    if not said.purposes and not said.excludes:
         return Rejection.PURPOSE_MISMATCH
     return None
 
@@ -156,7 +162,8 @@ def _held(state: State, said: tx.AttemptPrepared) -> Rejection | None:
         )
         for purpose in said.purposes
     ] or [Scope(direction="withdrawals", chain=said.chain, wallet=said.sender)]
-    signed = any(state.attempts.need(name).state is AttemptState.SIGNED for name in said.excludes)
+    excluded = [state.attempts.need(name) for name in said.excludes]
+    signed = any(row.state is AttemptState.SIGNED and row.purposes for row in excluded)
     if said.excludes and (signed or not said.purposes):
         holds = tuple((name, hold) for name, hold in holds if hold.cause in STOPS_EVERYTHING)
     return Rejection.HELD if any(stopping(holds, scope) for scope in scopes) else None

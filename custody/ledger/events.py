@@ -37,6 +37,7 @@ class Endorsed(Event, frozen=True, kw_only=True, tag="proposal.endorsed"):
 
     digest: str
     key: str
+    public: str
     complete: bool
 
 

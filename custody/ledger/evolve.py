@@ -55,8 +55,8 @@ def _endorsed(state: State, event: ev.Endorsed) -> None:
         if row is not None:
             state.endorsed.drop((event.digest,))
         return
-    before = () if row is None else row.keys
-    state.endorsed.put((event.digest,), Endorsed(keys=(*before, event.key)))
+    others = () if row is None else tuple(voice for voice in row.voices if voice[0] != event.key)
+    state.endorsed.put((event.digest,), Endorsed(voices=(*others, (event.key, event.public))))
 
 
 def _chain(state: State, event: ev.ChainPut) -> None:

@@ -13,7 +13,13 @@ from custody.ledger.state import Hold, State
 
 
 def decide_set(state: State, said: tx.HoldSet, context: Context) -> tuple[ev.Event, ...] | Rejection:
-    """A repeat of a hold, in force or past, is done already; its id with other content is a conflict."""
+    """A repeat of a hold, in force or past, is done already; its id with other content is a conflict.
+
+    Ids that begin with `auto:` are for automatic holds of the cause they name, and those of `reconciliation` for the
+    ledger's own verdicts: who could take such an id beforehand could keep the ledger from setting its hold.
+    """
+    if said.hold.startswith("auto:") and not _may_be_named(said):
+        return Rejection.HOLD_NOT_YOURS
     if said.chain and state.chains.get(said.chain) is None:
         return Rejection.UNKNOWN_CHAIN
     if said.asset and state.assets.get(said.asset) is None:
@@ -37,6 +43,10 @@ def decide_set(state: State, said: tx.HoldSet, context: Context) -> tuple[ev.Eve
     if used is not None:
         return () if used == content(hold) else Rejection.ID_CONFLICT
     return (set_event(said.hold, hold),)
+
+
+def _may_be_named(said: tx.HoldSet) -> bool:
+    return said.origin == "auto" and said.cause != "reconciliation" and said.hold.startswith(f"auto:{said.cause}:")
 
 
 def set_event(name: str, hold: Hold) -> ev.HoldSet:

@@ -88,7 +88,7 @@ class Rejection(Enum):
     CHAIN_IS_FIXED = (
         "chain_is_fixed",
         False,
-        "A chain's family, identity and starting block can't be changed once set.",
+        "A chain's family, identity and starting block can't be changed, and no two chains have the same identity.",
     )
     ASSET_IS_FIXED = (
         "asset_is_fixed",
@@ -150,7 +150,11 @@ class Rejection(Enum):
     )
     REPLACEMENTS_EXHAUSTED = ("replacements_exhausted", False, "This nonce has had all the replacements it may have.")
     BLOCKHASH_NOT_SCANNED = ("blockhash_not_scanned", True, "The blockhash is not among the cursor's recent blocks.")
-    FEE_ABOVE_CAP = ("fee_above_cap", True, "The fee cap is above the chain's limit for one transaction.")
+    FEE_ABOVE_CAP = (
+        "fee_above_cap",
+        True,
+        "The fee cap is above the chain's limit for one transaction (parameter fee_cap), or none is set.",
+    )
     DEATH_NOT_PROVEN = (
         "death_not_proven",
         True,

@@ -244,9 +244,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endorsed(msgspec.Struct, frozen=True, kw_only=True):
-    """The admin keys that have said the same thing so far."""
+    """Who has said the same thing so far: (admin key id, its public key when it spoke)."""
 
-    keys: tuple[str, ...]
+    voices: tuple[tuple[str, str], ...]
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ class Parameter(Enum):
     LIMIT_PER_TRANSACTION = ("limit_per_transaction", Scope.ASSET, 0)  # 0: no limit
     LIMIT_DAILY = ("limit_daily", Scope.ASSET, 0)  # of an account, by UTC day; 0: no limit
     APPROVAL_ABOVE = ("approval_above", Scope.ASSET, 0)  # 0: none needs approval
-    FEE_CAP = ("fee_cap", Scope.CHAIN, 0)  # fee and rent of one attempt; 0: no cap
+    FEE_CAP = ("fee_cap", Scope.CHAIN, 0)  # fee and rent of one attempt, or a top-up; 0: nothing may be prepared
     ATTEMPTS = ("attempts", Scope.CHAIN, 1)  # attempts that may fail on chain before a withdrawal is released
     DEATH_QUORUM = ("death_quorum", Scope.CHAIN, 1)  # providers that must report an attempt absent
 

@@ -160,7 +160,7 @@ def _hold_fault(state: State, row: Attempt, known: Knowledge) -> Refusal | None:
     """New obligations stop under any hold that matches. Fillers and bumps stop only where everything stops; and what
     bumps nothing is no bump: a payment that was never signed is new, whatever nonce it is put at."""
     holds = in_force(state)
-    flying = any(entry.attempt in row.excludes for entry in known.at_nonce)
+    flying = any(entry.attempt in row.excludes and entry.purposes == row.purposes for entry in known.at_nonce)
     if row.excludes and (flying or not row.purposes):
         holds = tuple((name, hold) for name, hold in holds if hold.cause in STOPS_EVERYTHING)
     scopes = [Scope(direction="withdrawals", chain=row.chain, wallet=row.sender)]

@@ -81,7 +81,14 @@ class Ledger:
         rows = [tx.KeyRow(id=k, public=self.keys[k].public.hex(), roles=(role,)) for k, role in ROLES.items()]
         rows.append(tx.KeyRow(id="signer", public=self.keystore.identity.hex(), roles=(Role.SIGNER,)))
         genesis = tx.Genesis(
-            ledger="", seq=0, name=name, quorum=2, keys=tuple(rows), chains=_chains(), assets=_assets(), parameters=()
+            ledger="",
+            seq=0,
+            name=name,
+            quorum=2,
+            keys=tuple(rows),
+            chains=_chains(),
+            assets=_assets(),
+            parameters=tuple(tx.ParameterRow(name="fee_cap", scope=chain, value=str(10**18)) for chain in (EVM, SOL)),
         )
         founding = envelopes.sign(self.keys["admin-1"], encoding.encode(genesis))
         executed = self.replica.found(founding, self.keys["sequencer"], now=now)

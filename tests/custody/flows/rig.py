@@ -87,7 +87,10 @@ class World:
                 tx.AssetRow(asset=name, decimals=max(row.decimals for row in rows), representations=rows)
                 for name, rows in assets
             ),
-            parameters=tuple(tx.ParameterRow(name=n, scope=s, value=v) for n, s, v in self.choices.parameters),
+            parameters=(
+                *(tx.ParameterRow(name="fee_cap", scope=side.chain, value=str(10**18)) for side in self.sides),
+                *(tx.ParameterRow(name=n, scope=s, value=v) for n, s, v in self.choices.parameters),
+            ),
         )
         said = envelopes.sign(KEYS["admin-1"], encoding.encode(genesis))
         founded = Replica().found(said, KEYS["sequencer"], now=clock()())

@@ -18,14 +18,14 @@ from custody.execution import Executed
 from custody.journal import block as blocks
 from custody.ledger import transactions as tx
 from custody.ledger.roles import Role
-from tests.custody.ledger.world import BSC, DAY, ETH, NATIVE, SOL, TOKEN, World, key, movement
+from tests.custody.ledger.world import BSC, CAPS, DAY, ETH, NATIVE, SOL, TOKEN, World, key, movement
 
 GOLDEN = Path(__file__).parent / "golden" / "journal.txt"
 
 
 def journal() -> list[Executed]:
     """The blocks, built anew by today's code."""
-    world = World(parameters=(tx.ParameterRow(name="attempts", scope=ETH, value="2"),))
+    world = World(parameters=(*CAPS, tx.ParameterRow(name="attempts", scope=ETH, value="2")))
     for chain in (ETH, SOL):
         world.attest(chain, f"hot@{chain}")
         for account in ("alice", "bob"):
@@ -42,6 +42,7 @@ def journal() -> list[Executed]:
     world.parameter("approval_above", "USDC", 5 * 10**14)
     world.request("eth-1")
     world.request("eth-2", amount=str(10**15))
+    world.request("eth-3")
     world.request("own", to=f"bob@{ETH}")
     world.request("too-much", "bob", amount=str(10**17))
     world.request("called-off", asset="ETH", amount="5")
@@ -53,7 +54,8 @@ def journal() -> list[Executed]:
     world.land(second)
     failing = world.prepare(ETH, world.payment("eth-2"))
     world.land(failing, succeeded=False)
-    world.land(world.prepare(ETH, nonce=2))
+    filled = world.prepare(ETH, world.payment("eth-3"))
+    world.land(world.prepare(ETH, nonce=2, excludes=(filled,)))
 
     world.request("sol-1", asset="SOL", chain=SOL, amount="70")
     dead = world.prepare(SOL, world.payment("sol-1"))

@@ -158,7 +158,8 @@ def chain(**changes: Any) -> dict[str, Any]:
         ({"identity": "2"}, "chain_is_fixed"),
         ({"decoder": 0}, "chain_is_fixed"),
         ({"decoder": 2}, "endorsed"),
-        ({"chain": "fresh"}, "endorsed"),
+        ({"chain": "fresh", "identity": "9"}, "endorsed"),
+        ({"chain": "fresh"}, "chain_is_fixed"),  # the same chain under a second name
         ({"family": "bitcoin"}, "payload_malformed"),
         ({"chain": "Loud"}, "identifier_malformed"),
         ({"position": 1 << 53}, "field_out_of_bounds"),
@@ -295,3 +296,12 @@ def test_every_kind_of_transaction_is_for_some_role_and_refused_to_all_others() 
             (taken,) = world.put(world.envelope(name, kind, **fields))
             assert isinstance(taken, Result)
             assert (taken.code == "role_may_not") is not allowed, (kind.__name__, name)
+
+
+def test_rotating_a_key_takes_back_what_was_said_with_it() -> None:
+    world = World()
+    assert register("thief", "admin-1", world) == "endorsed"
+    for voice in ("admin-2", "admin-3"):
+        code = world.say(voice, tx.KeyRotated, id="admin-1", public=key("admin-1-new").public.hex())
+    assert code == "ok"
+    assert register("thief", "admin-2", world) == "endorsed", "the first voice was the thief's"

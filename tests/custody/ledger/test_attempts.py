@@ -84,9 +84,9 @@ def test_a_nonce_has_a_bounded_number_of_replacements() -> None:
 def test_lanes_do_not_know_one_another() -> None:
     world = busy()
     world.attest(ETH, "second", "hot", index=1)
-    assert prepare(world, ETH, nonce=0) == "ok"
-    assert prepare(world, ETH, nonce=0, sender="second") == "ok"
-    assert prepare(world, BSC, nonce=0) == "ok"
+    for chain, sender in ((ETH, HOT), (ETH, "second"), (BSC, f"hot@{BSC}")):
+        purpose = requested(world, f"w-{sender.replace('@', '-')}", chain)
+        assert prepare(world, chain, replace(purpose, source=sender), nonce=0, sender=sender) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,26 @@ def test_each_chain_has_its_own_way_to_exclude(chain: str, changes: dict[str, An
 
 def test_the_same_message_is_one_attempt() -> None:
     world = busy()
-    world.prepare(ETH, message=b"once")
+    world.prepare(ETH, requested(world), message=b"once")
     assert prepare(world, ETH, message=b"once") == "id_conflict"
+
+
+def test_a_filler_closes_a_nonce_and_is_nothing_by_itself() -> None:
+    world = busy()
+    assert prepare(world, ETH) == "purpose_mismatch"
+    first = world.prepare(ETH, requested(world))
+    assert prepare(world, ETH, nonce=0, excludes=(first,)) == "ok"
+
+
+def test_a_signed_filler_does_not_make_a_held_payment_a_bump() -> None:
+    """A composer's key in the wrong hands: nothing at a nonce is a licence to pay there under a hold."""
+    world = busy()
+    purpose = requested(world)
+    first = world.prepare(ETH, purpose)
+    world.hold("h")
+    filler = world.prepare(ETH, nonce=0, excludes=(first,))
+    world.sign(filler)
+    assert prepare(world, ETH, purpose, nonce=0, excludes=(first, filler)) == "held"
 
 
 # --- purposes
@@ -163,12 +181,28 @@ def test_a_sweep_goes_to_a_wallet_and_a_top_up_to_a_deposit_address(
         id="",
         source=f"{source}@{SOL}",
         recipient=f"{target}@{SOL}",
-        token=TOKEN[SOL],
+        token=TOKEN[SOL] if kind == "sweep" else NATIVE,
         amount="5",
         reference="",
         create_account=False,
     )
     assert prepare(world, SOL, purpose) == code
+
+
+def test_a_top_up_carries_gas_and_no_more() -> None:
+    world = busy()
+    world.parameter("fee_cap", SOL, 10**6)
+    purpose = world.payment(requested(world, chain=SOL).id)
+    purpose = replace(purpose, kind="topup", id="", source=f"hot@{SOL}", recipient=f"alice@{SOL}")
+    assert prepare(world, SOL, replace(purpose, token=TOKEN[SOL], amount="5")) == "purpose_mismatch"
+    assert prepare(world, SOL, replace(purpose, token=NATIVE, amount=str(10**6 + 1))) == "fee_above_cap"
+    assert prepare(world, SOL, replace(purpose, token=NATIVE, amount=str(10**6))) == "ok"
+
+
+def test_a_chain_without_a_cap_spends_nothing() -> None:
+    world = busy()
+    world.parameter("fee_cap", ETH, 0)
+    assert prepare(world, ETH, requested(world)) == "fee_above_cap"
 
 
 def test_a_filler_is_for_lanes_of_nonces() -> None:

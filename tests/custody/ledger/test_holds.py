@@ -255,3 +255,13 @@ def test_an_id_names_one_hold_for_ever() -> None:
     assert world.holds() == [], "an old id does not hold anew"
     assert world.hold("h", reason="another") == "id_conflict"
     assert world.lift("never") == "unknown_hold"
+
+
+def test_an_automatic_name_is_for_the_automatic_hold_it_names() -> None:
+    """Who could take such an id beforehand could keep the ledger, or the relay, from setting its hold."""
+    world = busy()
+    squatted = f"auto:reconciliation:{ETH}:USDC:999"
+    assert world.hold(squatted) == "hold_not_yours"
+    assert world.hold(squatted, origin="auto", cause="reconciliation") == "hold_not_yours"
+    assert world.hold("auto:integrity:x", origin="auto", cause="provider") == "hold_not_yours"
+    assert world.hold("auto:provider:x", origin="auto", cause="provider", chain=ETH) == "ok"

@@ -100,9 +100,13 @@ def genesis(**changes: Any) -> tx.Genesis:
             *(tx.AssetRow(asset=COIN[c], decimals=UNIT[COIN[c]], representations=(on(c, NATIVE),)) for c in CHAINS),
             tx.AssetRow(asset="USDC", decimals=18, representations=tuple(on(c, TOKEN[c]) for c in CHAINS)),
         ),
-        "parameters": (),
+        "parameters": CAPS,
     }
     return tx.Genesis(**{**fields, **changes})
+
+
+CAPS = tuple(tx.ParameterRow(name="fee_cap", scope=chain, value=str(10**18)) for chain in (ETH, BSC, SOL))
+"""A chain without a cap spends nothing."""
 
 
 class World:

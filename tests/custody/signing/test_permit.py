@@ -96,7 +96,10 @@ def topup(ledger: Ledger, chain: str) -> str:
         (lambda ledger: sweep(ledger, SOL, USDC_SOL), [(Tier.GAS, 0), (Tier.DEPOSIT, 0)]),
         (lambda ledger: topup(ledger, EVM), [(Tier.GAS, 0)]),
         (lambda ledger: topup(ledger, SOL), [(Tier.GAS, 0)]),
-        (lambda ledger: ledger.prepare(EVM, hot(ledger, EVM), ()), [(Tier.HOT, 0)]),
+        (
+            lambda ledger: ledger.prepare(EVM, hot(ledger, EVM), (), nonce=0, excludes=(paying(ledger),)),
+            [(Tier.HOT, 0)],
+        ),
     ],
     ids=["sweep evm", "sweep solana", "topup evm", "topup solana", "filler"],
 )
@@ -192,7 +195,7 @@ def test_no_withdrawal_out_of_a_users_own_address() -> None:
 
 def test_no_sender_but_ours() -> None:
     ledger = funded()
-    attempt = ledger.prepare(EVM, hot(ledger, EVM), ())
+    attempt = paying(ledger)
     bend(ledger, attempt, sender=STRANGER[EVM])
     assert code(judge(ledger, attempt)) is Code.SENDER_NOT_OURS
 
