@@ -16,6 +16,10 @@ Lie = Callable[[Any], Any]
 """Takes a decoded result, and gives back what shall be believed instead."""
 
 
+EVERYBODY = "*"
+"""As `liar`: all of them."""
+
+
 class Tampered:
     """Each method's answer goes through its lie, if it has one. Of those that `call_each` asks, only `liar` lies."""
 
@@ -44,7 +48,7 @@ class Tampered:
     def _retold(self, answer: Answer[Any], lie: Lie, decoder: msgspec.json.Decoder[T]) -> Answer[T]:
         if answer.error is not None:
             return Answer[T](answer.provider, None, answer.error)
-        told = lie(answer.value) if answer.provider == self.liar else answer.value
+        told = lie(answer.value) if self.liar in (answer.provider, EVERYBODY) else answer.value
         return Answer[T](answer.provider, decoder.decode(msgspec.json.encode(told)), None)
 
     def providers(self) -> tuple[str, ...]:

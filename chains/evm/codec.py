@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -263,6 +263,25 @@ def bloom_bits(entry: bytes) -> int:
     for pair in (0, 2, 4):
         bits |= 1 << (int.from_bytes(hashed[pair : pair + 2], "big") & 2047)
     return bits
+
+
+def bloom_of(logs: Iterable[Log]) -> int:
+    """The filter that a block with exactly these logs commits to: each log's address and all its topics, never its
+    data (yellow paper, section 4.3.1). Raises `Retryable` (`malformed`).
+
+    Entries repeat a great deal within a block (the same few contracts, the same topic 0), hashing is what costs.
+    """
+    addresses: dict[str, None] = {}
+    topics: dict[str, None] = {}
+    for log in logs:
+        addresses[log.address] = None
+        topics.update(dict.fromkeys(log.topics))
+    bloom = 0
+    for address in addresses:
+        bloom |= bloom_bits(raw_address(address))
+    for topic in topics:
+        bloom |= bloom_bits(word(topic))
+    return bloom
 
 
 def transfer(log: Log) -> Transfer | None:

@@ -76,6 +76,10 @@ class View:
         position = self._positions.get(address)
         return None if position is None or position >= self.watched else self._entries[position]
 
+    def sought(self, log: codec.Log) -> bool:
+        """Whether a log is a listed token's and calls itself a Transfer: what is kept of a block's logs."""
+        return log.topics[:1] == [codec.TRANSFER] and log.address.lower() in self._contracts
+
     def listed(self, log: codec.Log) -> codec.Transfer | None:
         """The transfer a log states, if its token is listed."""
         if log.address.lower() not in self._contracts:
@@ -97,7 +101,11 @@ class View:
         return any(self.owner(address) is not None for address in addresses)
 
     def may_log(self, block: codec.FullBlock) -> bool:
-        """Whether the block's filter leaves room for a transfer of a listed token. It may err by yes, never by no."""
+        """Whether the block's filter leaves room for a transfer of a listed token. It may err by yes, never by no.
+
+        That holds where a chain commits to a true filter, as Ethereum's consensus does. A chain that leaves it empty
+        can't be watched by these rules.
+        """
         bloom = int(block.logs_bloom, 16)
         return any(bloom & bits == bits for bits in self._blooms)
 
@@ -156,6 +164,23 @@ def check_whole(block: codec.FullBlock, traces: Sequence[codec.Trace] | None) ->
             raise Retryable("inconsistent", f"frames of {trace.transaction_hash} are missing at {trace.trace_address}")
     if called or sorted(tops) != sorted(transaction.hash for transaction in block.transactions):
         raise Retryable("inconsistent", f"the traces of block {block.hash} are not those of its transactions")
+
+
+def proven(block: codec.FullBlock, logs: Sequence[codec.Log]) -> bool:
+    """Whether a list of logs, asked for without a filter, is the block's whole list by the block's own word.
+
+    Its bloom filter must come out bit by bit, and the logs must be numbered 0, 1, 2 … and all be the block's own. The
+    numbers see what the filter can't: a log left out of the middle whose every entry another log has too. Left out at
+    the end, such a twin stays unseen here, and is found by its receipt where its transaction is looked at.
+    """
+    try:
+        return (
+            all(log.block_hash == block.hash and not log.removed for log in logs)
+            and sorted(codec.quantity(log.log_index) for log in logs) == list(range(len(logs)))
+            and codec.bloom_of(logs) == int(block.logs_bloom, 16)
+        )
+    except Retryable:
+        return False  # what can't be read proves nothing, and somebody else may have it readable
 
 
 def internals(traces: Sequence[codec.Trace]) -> tuple[Internal, ...]:
@@ -259,7 +284,8 @@ def extract(
         if sender is not None:
             outcome = _outcome(transaction, receipt, changes, position, sender[0])
             outcomes.append(outcome)
-            movements.append(_movement(transaction.hash, "fee", position, sender[0], NATIVE, -outcome.fee))
+            if outcome.fee:
+                movements.append(_movement(transaction.hash, "fee", position, sender[0], NATIVE, -outcome.fee))
         for change in changes:
             _book(transaction.hash, change, position, view, deposits, movements)
     for withdrawal in block.withdrawals or ():

@@ -72,14 +72,14 @@ class EvmRpc:
         call = _call("eth_getBlockByNumber", (hex(number), True), priority, HEAVY)
         return _present(await self.upstream.call(call, _BLOCK), f"block {number}")
 
-    async def transfers(self, block_hash: str, contracts: list[str], priority: Priority) -> list[codec.Log]:
-        """The Transfer logs of some contracts in the one block of that hash (EIP-234): a number could by now mean
-        another block."""
-        return await self.upstream.call(_transfers(block_hash, contracts, priority), _LOGS)
+    async def logs(self, block_hash: str, priority: Priority) -> list[codec.Log]:
+        """All logs in the one block of that hash (EIP-234): a number could by now mean another block. Unfiltered, since
+        only a whole list can be held against the block's bloom filter."""
+        return await self.upstream.call(_logs(block_hash, priority), _LOGS)
 
-    async def transfers_each(self, block_hash: str, contracts: list[str]) -> tuple[Answer[list[codec.Log]], ...]:
+    async def logs_each(self, block_hash: str) -> tuple[Answer[list[codec.Log]], ...]:
         """The same, from every provider."""
-        return await self.upstream.call_each(_transfers(block_hash, contracts, Priority.QUORUM), _LOGS)
+        return await self.upstream.call_each(_logs(block_hash, Priority.QUORUM), _LOGS)
 
     async def traces(self, number: int, priority: Priority) -> list[codec.Trace]:
         """Every call frame of a block (`trace_block`, an extension that not all providers have)."""
@@ -154,9 +154,8 @@ def _call(
     return Call(method=method, params=params, priority=priority, deadline=deadline, broadcast=broadcast)
 
 
-def _transfers(block_hash: str, contracts: list[str], priority: Priority) -> Call:
-    asked = {"blockHash": block_hash, "address": contracts, "topics": [codec.TRANSFER]}
-    return _call("eth_getLogs", (asked,), priority, HEAVY)
+def _logs(block_hash: str, priority: Priority) -> Call:
+    return _call("eth_getLogs", ({"blockHash": block_hash},), priority, HEAVY)
 
 
 def _tag(tag: str | int) -> str:

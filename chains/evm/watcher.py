@@ -1,7 +1,8 @@
 """Asking for blocks and putting together what they say: ranges without gaps, or no range at all.
 
-A range is reported only when each block joins on to the one before and every piece (block, logs, traces, receipts)
-names the same block hash. Pieces may come from different providers; their agreement is checked, not assumed.
+A range is reported only when each block joins on to the one before, every piece (block, logs, traces, receipts)
+names the same block hash, and the logs are all that the block's bloom filter commits to. Pieces may come from
+different providers; their agreement is checked, not assumed.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Watcher:
 
     async def _facts(self, block: codec.FullBlock, view: facts.View, priority: Priority) -> facts.Facts:
         facts.check_whole(block, None)
-        logs = await self._logs(block, view, priority) if view.tokens and block.transactions else []
+        logs = await self._logs(block, view, priority)
         calls: tuple[facts.Internal, ...] = ()
         if self._traces and block.transactions:
             traces = await self._rpc.traces(codec.quantity(block.number), priority)
@@ -133,21 +134,22 @@ class Watcher:
         return facts.extract(block, chosen, receipts, logs, calls, view)
 
     async def _logs(self, block: codec.FullBlock, view: facts.View, priority: Priority) -> list[codec.Log]:
-        """The block's transfers of listed tokens. "None" is believed at once only where the bloom filter agrees; else
-        everybody is asked, since a node that hasn't indexed a block yet says "none" too."""
-        contracts = list(view.tokens.values())
-        logs = await self._rpc.transfers(block.hash, contracts, priority)
-        if not logs and view.may_log(block):
-            answers = await self._rpc.transfers_each(block.hash, contracts)
-            if any(answer.value for answer in answers):
-                for answer in answers:
-                    if answer.value == []:
-                        self._rpc.upstream.report_integrity(answer.provider, f"keeps logs of {block.hash} to itself")
-                raise Retryable("inconsistent", f"the logs of block {block.hash} were left out")
-        _same_block(block, (log.block_hash for log in logs))
-        if any(log.removed for log in logs):
-            raise Retryable("inconsistent", f"a log of block {block.hash} is marked as removed")
-        return logs
+        """The block's transfers of listed tokens, out of a list of logs that the block's own bloom filter proves.
+
+        A node whose log index is behind its blocks answers with too few logs, or none, and no error; so what isn't
+        proven is asked of everybody, and what nobody can prove keeps the cursor where it is. That is slowness and no
+        lie, so nobody is reported for it. Where the filter rules out our tokens there is nothing to ask.
+        """
+        if not view.may_log(block):
+            return []
+        logs = await self._rpc.logs(block.hash, priority)
+        if not facts.proven(block, logs):
+            answers = await self._rpc.logs_each(block.hash)
+            whole = [told.value for told in answers if told.value is not None and facts.proven(block, told.value)]
+            if not whole:
+                raise Retryable("unproven", f"nobody's logs of block {block.hash} are those of its bloom filter")
+            logs = whole[0]
+        return [log for log in logs if view.sought(log)]
 
     async def _settle(self, cursor: Block) -> Exception:
         """Ask everybody about the cursor's block, report who denies it while others confirm it, say what to raise."""

@@ -44,7 +44,7 @@ requests_per_second = 500.0
 
 [[providers]]
 name = "second"
-url = "{url}"
+url = "{url}/?second"
 requests_per_second = 500.0
 
 [watch]

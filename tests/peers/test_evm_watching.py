@@ -15,7 +15,7 @@ from chains.evm.adapter import EvmAdapter
 from chains.observations import NATIVE, Block, Deposit, Range
 from chains.ports import Tier, Token
 from tests.contract.rig_evm import SETTINGS, EvmRig, open_rig
-from tests.tampered import Tampered
+from tests.tampered import EVERYBODY, Tampered
 from tests.upstream_direct import DirectUpstream
 
 LIMIT = 100
@@ -227,6 +227,7 @@ async def test_an_answer_that_contradicts_another_becomes_no_fact(rig: EvmRig, l
     await rig.fund_together([user, user], 5)
     await rig.finalize()
     tampered = Tampered(rig.upstream)
+    tampered.liar = EVERYBODY
     adapter = EvmAdapter(SETTINGS, tampered)
     honest = await adapter.scan(cursor, rig.watch, LIMIT)
     assert honest is not None
@@ -239,15 +240,57 @@ async def test_an_answer_that_contradicts_another_becomes_no_fact(rig: EvmRig, l
     assert await adapter.scan(cursor, rig.watch, LIMIT) == honest
 
 
-async def test_who_keeps_logs_to_itself_is_found_out_by_the_others(rig: EvmRig) -> None:
+LAGGING: dict[str, Callable[[list[Any]], list[Any]]] = {
+    "none": lambda _: [],
+    "without the first": lambda logs: logs[1:],
+    "without the last": without_last,
+    "one twice": lambda logs: [*logs, *logs[-1:]],
+    "numbered from elsewhere": lambda logs: [{**log, "logIndex": hex(int(log["logIndex"], 16) + 1)} for log in logs],
+    "another recipient": lambda logs: [{**log, "topics": [*log["topics"][:2], "0x" + "00" * 32]} for log in logs],
+    "another token": changed("address", "0x" + "ab" * 20),
+    "no addresses": changed("address", "0x"),
+}
+
+
+@pytest.mark.parametrize("lag", LAGGING)
+async def test_logs_that_nobody_can_prove_hold_the_cursor_and_blame_nobody(rig: EvmRig, lag: str) -> None:
     user, cursor = await start(rig)
-    await rig.fund_together([user], 5)
+    await rig.fund_together([user, rig.new_address()], 5)
     await rig.finalize()
     tampered = Tampered(rig.upstream)
-    tampered.lies["eth_getLogs"], tampered.liar = lambda _: [], "p2"
-    with pytest.raises(Retryable, match="left out"):
-        await EvmAdapter(SETTINGS, tampered).scan(cursor, rig.watch, LIMIT)
-    assert {provider for provider, _ in rig.upstream.strikes} == {"p2"}
+    tampered.lies["eth_getLogs"], tampered.liar = LAGGING[lag], EVERYBODY
+    adapter = EvmAdapter(SETTINGS, tampered)
+    for _ in range(2):
+        with pytest.raises(Retryable) as refused:
+            await adapter.scan(cursor, rig.watch, LIMIT)
+        assert refused.value.code == "unproven"
+    assert rig.upstream.strikes == []
+    tampered.lies.clear()
+    found = await adapter.scan(cursor, rig.watch, LIMIT)
+    assert found is not None
+    assert [amount for _, _, amount in brief(found.deposits)] == [5]
+
+
+async def test_logs_that_one_leaves_out_are_had_from_another(rig: EvmRig) -> None:
+    user, cursor = await start(rig)
+    await rig.fund_together([user, rig.new_address()], 5)
+    await rig.finalize()
+    tampered = Tampered(rig.upstream)
+    tampered.lies["eth_getLogs"], tampered.liar = without_last, "p1"
+    found = await EvmAdapter(SETTINGS, tampered).scan(cursor, rig.watch, LIMIT)
+    assert found is not None
+    assert found == await rig.adapter.scan(cursor, rig.watch, LIMIT)
+    assert [amount for _, _, amount in brief(found.deposits)] == [5]
+    assert rig.upstream.strikes == []
+
+
+async def test_no_logs_are_asked_for_where_the_filter_rules_our_tokens_out(rig: EvmRig) -> None:
+    user, cursor = await start(rig)
+    await rig.anvil.send(user, 1)
+    await rig.fund(user, rig.unlisted, 50)
+    rig.upstream.calls.clear()
+    assert brief((await scanned(rig, cursor)).deposits) == [("native", NATIVE, 1)]
+    assert [method for _, method in rig.upstream.calls if method == "eth_getLogs"] == []
 
 
 async def test_a_block_above_finality_is_not_handed_out(rig: EvmRig) -> None:

@@ -63,5 +63,15 @@ async def _keep(stage: Stage, paper: Paper) -> None:
     await stop.wait()
 
 
+async def _interruptible() -> int:
+    """SIGTERM ends the story as Ctrl-C does: with the stage taken down."""
+    telling = asyncio.create_task(main())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, telling.cancel)
+    try:
+        return await telling
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(asyncio.run(_interruptible()))

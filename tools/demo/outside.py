@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
+import msgspec
 from solders.pubkey import Pubkey
 from spl.token.instructions import get_associated_token_address
 
@@ -15,11 +17,19 @@ from chains.devnet.anvil import ETHER
 from chains.devnet.solana.bank import Commitment
 from custody.execution import Replica
 from custody.journal.reader import JournalReader
+from custody.ledger.state import State
 from tools.demo.paper import units
 from tools.demo.stage import Stage
 from tools.demo.waiting import eventually
 
 INCLUDE_SECONDS = 30.0
+
+
+class Tip(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the ledger stands."""
+
+    height: int
+    root: str
 
 
 class Outside:
@@ -33,6 +43,15 @@ class Outside:
         answer = await self._stage.ctl("wallets")
         wallets: Any = answer["wallets"]
         return {row["chain"]: row["address"] for row in wallets if row["tier"] == "hot"}
+
+    async def tip(self) -> Tip:
+        """Height and state root, as the daemon gives them."""
+        socket = aiohttp.UnixConnector(str(self._stage.folder / "admin.sock"))
+        async with (
+            aiohttp.ClientSession(connector=socket) as session,
+            session.get("http://admin/admin/ledger") as response,
+        ):
+            return msgspec.json.decode(await response.read(), type=Tip)
 
     async def fund(self, hot: dict[str, str]) -> list[tuple[str, str, str]]:
         """The owner's money to the hot wallets: (chain, transaction, ordinal) of each receipt."""
@@ -95,18 +114,42 @@ class Outside:
         # SPL Token `Account`: mint 0–32, owner 32–64, amount 64–72 little-endian.
         return 0 if account is None else int.from_bytes(bytes(account.data)[64:72], "little")
 
-    def attempts_in_the_journal(self, withdrawals: list[str]) -> list[tuple[str, str]]:
-        """What the journal on disk says of these withdrawals' attempts, while no process of ours is alive."""
+    def stop_finality(self) -> None:
+        """Blocks go on, on Solana, and none becomes final."""
+        self._stage.solana.pause_finality()
+
+    def resume_finality(self) -> None:
+        """What waited becomes final."""
+        self._stage.solana.resume_finality()
+
+    async def stop_time(self) -> None:
+        """Nothing becomes final on either chain: what is sent from now on can't be settled."""
+        self.stop_finality()
+        await self._stage.anvil.rpc("evm_setIntervalMining", 0)
+
+    async def resume_time(self) -> None:
+        """Both chains go on."""
+        self.resume_finality()
+        await self._stage.anvil.rpc("evm_setIntervalMining", 1)
+
+    def journal(self, height: int | None = None) -> State:
+        """The state that the journal on disk executes to, here and now and without a process of ours, after the block
+        at `height` or the last one."""
         replica = Replica(check_signatures=False)
         reader = JournalReader.open(self._stage.folder / "data" / "journal.db")
         try:
-            for block, _ in reader.verify(reader.height()):
+            for block, _ in reader.verify(reader.height() if height is None else height):
                 replica.execute(block)
         finally:
             reader.close()
+        return replica.state
+
+    def attempts(self, withdrawals: list[str]) -> list[tuple[str, str]]:
+        """(withdrawal, state of its attempt) by the journal on disk."""
+        state = self.journal()
         rows: list[tuple[str, str]] = []
         for name in withdrawals:
-            row = replica.state.withdrawals.need(name)
-            attempt = replica.state.attempts.get(row.attempt)
+            row = state.withdrawals.get(name)
+            attempt = None if row is None else state.attempts.get(row.attempt)
             rows.append((name, "none" if attempt is None else str(attempt.state)))
         return rows

@@ -337,3 +337,69 @@ def test_a_malformed_header_is_not_decoded(spoiled: dict[str, object]) -> None:
     assert (place.position, place.height, place.parent_position, place.time) == (7, 7, 6, 100)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**header, **spoiled}, codec.Header)
+
+
+# A block of anvil 1.7.1: a token's minting to a contract, and its two payments to made-up people. The places of the
+# bits are the node's, written as nodes do: bit 0 is the last one of 256 bytes.
+MINTED_BY, SPREAD_BY = "0x5fbdb2315678afecb367f032d93f642f64180aa3", "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512"
+SPREAD_BLOOM = (107, 269, 481, 486, 673, 762, 765, 801, 1041, 1058, 1060, 1163, 1241, 1254, 1443, 1565, 1651, 1978)
+
+
+def speaking(address: str, *topics: str) -> codec.Log:
+    [log] = blocks.logs_of([{**blocks.log(blocks.TOKEN, blocks.STRANGER, blocks.USER, 5), "address": address}])
+    return msgspec.structs.replace(log, topics=list(topics))
+
+
+def bits_of(bloom: int) -> tuple[int, ...]:
+    return tuple(place for place in range(bloom.bit_length()) if bloom >> place & 1)
+
+
+def test_the_filter_of_a_real_block() -> None:
+    logs = [
+        speaking(MINTED_BY, codec.TRANSFER, blocks.word(sender), blocks.word(recipient))
+        for sender, recipient in (
+            ("0x" + "00" * 20, SPREAD_BY),
+            (SPREAD_BY, "0x" + "11" * 20),
+            (SPREAD_BY, "0x" + "22" * 20),
+        )
+    ]
+    assert bits_of(codec.bloom_of(logs)) == SPREAD_BLOOM
+    for place in range(len(logs)):
+        assert bits_of(codec.bloom_of(logs[:place] + logs[place + 1 :])) != SPREAD_BLOOM
+
+
+LOGGED = st.lists(
+    st.tuples(
+        st.binary(min_size=20, max_size=20),
+        st.lists(st.binary(min_size=32, max_size=32), max_size=4),
+    ),
+    max_size=5,
+)
+
+
+@given(LOGGED, LOGGED)
+def test_a_filter_is_of_all_entries_and_of_nothing_else(
+    logged: list[tuple[bytes, list[bytes]]], more: list[tuple[bytes, list[bytes]]]
+) -> None:
+    first, second = (
+        [speaking("0x" + address.hex(), *("0x" + topic.hex() for topic in topics)) for address, topics in each]
+        for each in (logged, more)
+    )
+    # The paper's own words: of the first three pairs of bytes of the hash, the low eleven bits each.
+    expected = {
+        int.from_bytes(keccak(entry)[2 * pair : 2 * pair + 2], "big") % 2048
+        for address, topics in logged
+        for entry in (address, *topics)
+        for pair in range(3)
+    }
+    assert bits_of(codec.bloom_of(first)) == tuple(sorted(expected))
+    assert codec.bloom_of(first + second) == codec.bloom_of(first) | codec.bloom_of(second)
+    assert codec.bloom_of(first + first[::-1]) == codec.bloom_of(first)
+    silent = [msgspec.structs.replace(log, data="0x" + "ff" * 64, log_index="0x9") for log in first]
+    assert codec.bloom_of(silent) == codec.bloom_of(first)
+
+
+@pytest.mark.parametrize("log", [speaking("0x12"), speaking(MINTED_BY, "0x" + "aa" * 31), speaking(MINTED_BY, "")])
+def test_a_log_that_is_no_hex_has_no_filter(log: codec.Log) -> None:
+    with pytest.raises(Retryable, match="malformed"):
+        codec.bloom_of([log])

@@ -147,6 +147,14 @@ def test_a_payment_of_ours_says_what_it_paid_and_what_it_cost() -> None:
     )
 
 
+def test_a_transaction_of_ours_that_cost_nothing_is_an_outcome_and_no_movement() -> None:
+    transaction = own(OTHER, 5)
+    tx = str(transaction["hash"])
+    found = concluded(transaction, blocks.receipt([], tx=tx, effectiveGasPrice="0x0"))
+    assert [(outcome.tx, outcome.fee, outcome.succeeded) for outcome in found.outcomes] == [(tx, 0, True)]
+    assert found.movements == (movement("native", HOT, NATIVE, -5, tx),)
+
+
 def test_a_token_that_refuses_by_saying_false_was_paid_nothing() -> None:
     transaction = own(TOKEN, 0, "0xa9059cbb")
     tx = str(transaction["hash"])
@@ -400,7 +408,7 @@ def test_what_is_reported_is_what_a_book_of_balances_says(
 
 
 def test_the_bloom_filter_errs_by_yes_and_never_by_no() -> None:
-    # Whether the bits are the right ones is seen against a real node, in tests/peers ("no logs").
+    # Whether the bits are the right ones is seen in test_codec, by a real block.
     def filtered(*entries: bytes) -> codec.FullBlock:
         bloom = 0
         for entry in entries:
@@ -414,3 +422,50 @@ def test_the_bloom_filter_errs_by_yes_and_never_by_no() -> None:
     assert not VIEW.may_log(filtered(topic))
     assert not VIEW.may_log(filtered(bytes.fromhex(UNLISTED[2:]), topic))
     assert not VIEW.may_log(filtered())
+
+
+TRANSFERRED = [
+    blocks.log(TOKEN, STRANGER, USER, 5, index=0),
+    blocks.log(TOKEN, STRANGER, USER, 6, index=1),
+    blocks.log(UNLISTED, STRANGER, OTHER, 7, index=2),
+]
+
+
+def committed(logs: list[Json]) -> codec.FullBlock:
+    bloom = codec.bloom_of(blocks.logs_of(logs))
+    return msgspec.structs.replace(blocks.block([RECEIVED]), logs_bloom=f"0x{bloom:0512x}")
+
+
+def test_a_whole_list_of_logs_is_proven_in_any_order_and_ours_are_picked_from_it() -> None:
+    assert facts.proven(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED))
+    assert facts.proven(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED[::-1]))
+    assert facts.proven(committed([]), [])
+    nameless = {**TRANSFERRED[0], "topics": []}
+    shouted = {**TRANSFERRED[0], "address": TOKEN}
+    approval = {**TRANSFERRED[0], "topics": [word_of(1), *TRANSFERRED[0]["topics"][1:]]}  # type: ignore[index] # a list
+    picked = [VIEW.sought(log) for log in blocks.logs_of([*TRANSFERRED, nameless, shouted, approval])]
+    assert picked == [True, True, False, False, True, False]
+
+
+def word_of(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        TRANSFERRED[1:],
+        [TRANSFERRED[0], TRANSFERRED[2]],
+        TRANSFERRED[:2],
+        [*TRANSFERRED, TRANSFERRED[2]],
+        [*TRANSFERRED[:2], {**TRANSFERRED[2], "blockHash": "0x" + "cc" * 32}],
+        [*TRANSFERRED[:2], {**TRANSFERRED[2], "removed": True}],
+        [*TRANSFERRED[:2], {**TRANSFERRED[2], "logIndex": "0x02"}],
+        [*TRANSFERRED[:2], {**TRANSFERRED[2], "topics": ["0x01"]}],
+        [*TRANSFERRED, blocks.log(TOKEN, STRANGER, HOT, 5, index=3)],
+    ],
+    ids=["none", "twin-first", "twin-second", "last", "twice", "block", "removed", "number", "topic", "additional"],
+)
+def test_a_list_that_is_not_the_blocks_is_not_proven(told: list[Json]) -> None:
+    assert not facts.proven(committed(TRANSFERRED), blocks.logs_of(told))
