@@ -145,6 +145,12 @@ class Adapter(Composer, Protocol):
         Raises `Integrity` (`wrong_chain`) or `NoProvider`."""
         ...
 
+    async def verify_token(self, token: Token) -> None:
+        """Whether this is a token of the chain's with exactly these decimals, asked before the ledger lists it for
+        ever. Raises `Permanent` (`token_malformed`, `token_absent`, `token_decimals_wrong`,
+        `token_program_unsupported`)."""
+        ...
+
     async def head(self) -> Head:
         """Where the chain stands."""
         ...

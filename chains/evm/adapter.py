@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chains.errors import AddressError, Integrity, NoProvider, Permanent, Retryable, Verdict
+from chains.errors import AddressError, Integrity, NoProvider, Permanent, Retryable, Verdict, cap
 from chains.evm import codec, composer, facts
 from chains.evm.broadcaster import Broadcaster
 from chains.evm.rpc import FINALIZED, EvmRpc
@@ -20,6 +20,13 @@ RESERVED = 0x10000
 
 DELEGATION = bytes.fromhex("ef0100")
 """Begins the 23 bytes of code of an ordinary account that has delegated itself (EIP-7702): still a key's account."""
+
+
+NATIVE_DECIMALS = 18
+"""Of every EVM chain's own coin: `msg.value` counts 10^-18."""
+
+DECIMALS_CALL = bytes.fromhex("313ce567")
+"""The call data of ERC-20's `decimals()` (EIP-20)."""
 
 
 class EvmSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +103,31 @@ class EvmAdapter:
             raise Integrity("wrong_chain", "; ".join(wrong))
         if all(answer.error is not None for answer in answers):
             raise NoProvider("no_provider", f"nobody on {self.chain} says which chain it serves")
+
+    async def verify_token(self, token: Token) -> None:
+        """The coin has 18 decimals; a contract must stand at its address and say so many (ERC-20 `decimals()`)."""
+        if token.program:
+            raise Permanent("token_malformed", "a representation on an EVM chain has no program")
+        if token.address == NATIVE:
+            found = NATIVE_DECIMALS
+        else:
+            found = await self._decimals(token.address)
+        if found != token.decimals:
+            raise Permanent("token_decimals_wrong", f"{cap(token.address)} has {found} decimals, not {token.decimals}")
+
+    async def _decimals(self, contract: str) -> int:
+        try:
+            codec.parse_address(contract)
+        except AddressError as exc:
+            raise Permanent("token_malformed", exc.message) from exc
+        finalized = codec.place(await self._rpc.header(FINALIZED))
+        try:
+            answer = await self._rpc.view(contract, DECIMALS_CALL, finalized.position)
+        except Verdict as exc:
+            raise Permanent("token_absent", f"{contract} does not tell its decimals: {exc.message}") from exc
+        if len(answer) != codec.WORD:
+            raise Permanent("token_absent", f"no token contract stands at {contract}")
+        return int.from_bytes(answer, "big")
 
     async def head(self) -> Head:
         """See the port."""

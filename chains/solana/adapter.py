@@ -30,6 +30,15 @@ HEADROOM: Final = (11, 10)
 """Compute limit over what the simulation consumed."""
 
 
+NATIVE_DECIMALS: Final = 9
+"""A SOL is 10^9 lamports."""
+
+MINT_SIZE: Final = 82
+MINT_DECIMALS: Final = 44
+MINT_INITIALIZED: Final = 45
+"""SPL Token `Mint`: authority 0–36, supply 36–44, decimals at 44, initialized at 45, freeze authority 46–82."""
+
+
 class SolanaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One Solana chain. Prices are micro-lamports a compute unit.
 
@@ -72,6 +81,20 @@ class SolanaAdapter:
             raise Integrity("wrong_chain", f"{', '.join(wrong)}: not the chain {self._settings.genesis_hash}")
         if not answers:
             raise NoProvider("no_provider", f"no provider of {self.chain} told its genesis hash")
+
+    async def verify_token(self, token: Token) -> None:
+        """SOL has 9 decimals; a mint must be an initialized one of the plain token program, and state so many."""
+        codec.check_token(token)
+        found = NATIVE_DECIMALS
+        if token.address != NATIVE:
+            _, accounts = await self._rpc.accounts((token.address,), FINALIZED)
+            mint = accounts.get(token.address)
+            data = b"" if mint is None else mint.content()
+            if mint is None or mint.owner != token.program or len(data) != MINT_SIZE or not data[MINT_INITIALIZED]:
+                raise Permanent("token_absent", f"{token.address} is no mint of {cap(token.program)}")
+            found = data[MINT_DECIMALS]
+        if found != token.decimals:
+            raise Permanent("token_decimals_wrong", f"{cap(token.address)} has {found} decimals, not {token.decimals}")
 
     async def head(self) -> Head:
         """Newest confirmed and newest finalized block."""

@@ -171,12 +171,19 @@ def token_account(owner: str, mint: str, program: str) -> str:
 
 
 def check_token(token: Token) -> None:
-    """Raise `Permanent` (`token_program_unsupported`) unless the representation is SOL or a plain SPL Token mint.
+    """Raise `Permanent` (`token_malformed`, `token_program_unsupported`) unless the representation is SOL or has the
+    form of a plain SPL Token mint.
 
     Token-2022 is denied as a whole: a transfer fee changes what arrives, a permanent delegate can take it back, and
     every further extension is a decision that nobody has taken yet.
     """
-    if token.address == NATIVE or token.program == TOKEN_PROGRAM:
+    if token.address == NATIVE:
+        return
+    if token.program == TOKEN_PROGRAM:
+        try:
+            Pubkey.from_string(token.address)
+        except ValueError as exc:
+            raise Permanent("token_malformed", f"{cap(token.address)} is no address of a mint") from exc
         return
     raise Permanent("token_program_unsupported", f"{cap(token.address)} belongs to program {cap(token.program)}")
 

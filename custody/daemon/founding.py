@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from chains.observations import NATIVE, Block
+from chains.observations import Block
 from chains.pool.limiter import Accounts
-from chains.ports import Adapter
+from chains.ports import Adapter, Token
 from custody.configuration import ConfigurationError
 from custody.daemon.compose import ChainParts, open_chain, provider_faults
 from custody.envelope import envelopes
@@ -25,7 +25,7 @@ from custody.ledger import encoding
 from custody.ledger import transactions as tx
 from custody.ledger.rejections import Rejection
 from custody.ledger.roles import Role
-from custody.settings import ChainModel, Everything
+from custody.settings import ChainModel, Everything, parameters
 
 DAEMON_KEYS = {
     "watcher": (Role.WATCHER,),
@@ -89,7 +89,7 @@ async def found(everything: Everything, people: Path) -> Founded:
         chains=rows,
         assets=_assets(everything),
         parameters=tuple(
-            tx.ParameterRow(name=item.name, scope=item.scope, value=item.value) for item in everything.policy.parameters
+            tx.ParameterRow(name=item.name, scope=item.scope, value=item.value) for item in parameters(everything)
         ),
     )
     replica = Replica()
@@ -136,24 +136,27 @@ async def _chains(everything: Everything) -> tuple[tuple[tx.ChainRow, ...], tupl
     for model in everything.chains:
         parts = open_chain(model, everything.folder, accounts)
         try:
-            rows.append(await _chain(model, parts, _contracts(everything, model)))
+            rows.append(await _chain(model, parts, _tokens(everything, model)))
         finally:
             await parts.pool.close()
     return tuple(rows), tuple((row.chain, row.position) for row in rows)
 
 
-def _contracts(everything: Everything, model: ChainModel) -> list[str]:
-    """The chain's token contracts, whose spelling decides what a scan finds. (A Solana mint may be any address.)"""
-    if model.family != "evm":
-        return []
+def _tokens(everything: Everything, model: ChainModel) -> list[Token]:
+    """The chain's representations: their spelling decides what a scan finds, their decimals what an amount is worth,
+    and neither can be changed once the ledger has them."""
     rows = (item for asset in everything.assets.assets for item in asset.representations)
-    return [item.token for item in rows if item.chain == model.chain and item.token != NATIVE]
+    return [
+        Token(address=item.token, decimals=item.decimals, program=item.program)
+        for item in rows
+        if item.chain == model.chain
+    ]
 
 
-async def _chain(model: ChainModel, parts: ChainParts, tokens: list[str]) -> tx.ChainRow:
+async def _chain(model: ChainModel, parts: ChainParts, tokens: list[Token]) -> tx.ChainRow:
     await parts.adapter.identify()
-    for name in tokens:
-        parts.adapter.check_address(name)
+    for token in tokens:
+        await parts.adapter.verify_token(token)
     start = await _start(parts.adapter)
     return tx.ChainRow(
         chain=model.chain,

@@ -37,12 +37,13 @@ _PASSING = (Rejection.SCAN_STALE.code, Rejection.SCAN_NOT_JOINED.code)
 
 class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`poll_seconds` between looks when nothing is new; `range_limit` positions in one range; `backoff_seconds` after
-    a failed look, doubling up to `backoff_cap_seconds`."""
+    a failed look, doubling up to `backoff_cap_seconds`; `identify_seconds` between looks at which chain it is."""
 
     poll_seconds: float = 1.0
     range_limit: int = 64
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 15.0
+    identify_seconds: float = 600.0
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class ChainWatch:
         self._comparison: _Comparison | None = None
         self._most = settings.range_limit
         self._refusals = 0
+        self._identified_at: float | None = None
 
     async def run(self) -> None:
         """Until cancelled. A chain's trouble is waited out here; anything else is a bug and ends the daemon."""
@@ -107,6 +109,7 @@ class ChainWatch:
 
     async def step(self) -> bool:
         """One look: whether another should follow at once. Raises `ChainError`, `Busy`."""
+        await self._identify()
         await self._acknowledge()
         await self._compare()
         state = self._books.state
@@ -145,6 +148,14 @@ class ChainWatch:
         if self._refusals > 1:
             raise Retryable(code, where)
         return False
+
+    async def _identify(self) -> None:
+        """That the providers serve the ledger's chain, at the start and from time to time: an endpoint can be moved to
+        another network behind our back."""
+        now = asyncio.get_running_loop().time()
+        if self._identified_at is None or now - self._identified_at >= self._settings.identify_seconds:
+            await self._adapter.identify()
+            self._identified_at = now
 
     async def _acknowledge(self) -> None:
         """Watch what the ledger attested since, then tell the ledger, address by address in its order."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from chains.errors import AddressError, Integrity, Permanent
 from chains.observations import Block, Deposit, Movement, Outcome, Paid, Range
@@ -106,6 +107,27 @@ async def test_another_chain_is_refused(rig: AdapterRig) -> None:
     with pytest.raises(Integrity) as refused:
         await rig.stranger.identify()
     assert refused.value.code == "wrong_chain"
+
+
+async def test_the_chains_own_tokens_are_what_they_are_said_to_be(rig: AdapterRig) -> None:
+    for token in (rig.native, rig.token, rig.unlisted):
+        await rig.adapter.verify_token(token)
+
+
+@pytest.mark.parametrize("more", [-1, 1, 10])
+async def test_other_decimals_than_the_chains_are_refused(rig: AdapterRig, more: int) -> None:
+    """They are fixed for ever once listed, and what a token is worth on the other chain depends on them."""
+    for token in (rig.native, rig.token):
+        with pytest.raises(Permanent) as refused:
+            await rig.adapter.verify_token(replace(token, decimals=token.decimals + more))
+        assert refused.value.code == "token_decimals_wrong"
+
+
+async def test_what_is_no_token_is_refused_by_name(rig: AdapterRig) -> None:
+    for address, code in ((rig.new_address(), "token_absent"), ("nonsense", "token_malformed")):
+        with pytest.raises(Permanent) as refused:
+            await rig.adapter.verify_token(replace(rig.token, address=address))
+        assert refused.value.code == code
 
 
 async def test_head_is_never_behind_finality(rig: AdapterRig) -> None:

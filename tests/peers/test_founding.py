@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chains.errors import AddressError, Integrity
+from chains.errors import Integrity, Permanent
 from custody.configuration import ConfigurationError
 from custody.daemon.founding import DAEMON_KEYS, FoundingError, found
 from custody.daemon.node import open_node
@@ -60,7 +60,7 @@ async def test_init_refuses_another_chain_and_a_contract_that_no_scan_would_find
     async with a_home() as home:
         home.identify_signer()
         home.write(token=home.token.lower())
-        with pytest.raises(AddressError, match="checksum"):
+        with pytest.raises(Permanent, match="checksum"):
             await found(load(home.config), home.people)
         home.write()
         solana = home.folder / "solana.toml"

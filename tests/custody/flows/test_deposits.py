@@ -209,6 +209,9 @@ class Crowded:
         self._adapter = adapter
         self._address = address
 
+    async def identify(self) -> None:
+        await self._adapter.identify()
+
     async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
         self.asked.append(limit)
         found = await self._adapter.scan(cursor, watch, limit)
@@ -311,6 +314,9 @@ class Disordered:
         self.chain = adapter.chain
         self.asked = 0
         self._adapter = adapter
+
+    async def identify(self) -> None:
+        await self._adapter.identify()
 
     async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
         self.asked += 1
