@@ -20,5 +20,5 @@ async def test_the_story_ends_with_every_amount_exactly_right(tmp_path: Path) ->
     # The story raises where an amount is wrong; what remains to be seen here is that it told all of it.
     paper.write(tmp_path / "demo.json", {"right": True})
     told = json.loads((tmp_path / "demo.json").read_text())
-    assert [step["table"] for step in told["steps"]][-1] == "at the end"
+    assert [step["table"] for step in told["steps"]][-1] == "what it cost the house"
     assert len(story.withdrawals) == 8
