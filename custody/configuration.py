@@ -58,7 +58,7 @@ class Reading:
 
     def file(self, path: Path, model: type[M]) -> M | None:
         """The settings in a file, or None and its faults noted."""
-        content = self._load(path)
+        content = self.content(path)
         if content is None:
             return None
         try:
@@ -78,7 +78,8 @@ class Reading:
         if self.problems:
             raise ConfigurationError(tuple(self.problems))
 
-    def _load(self, path: Path) -> dict[str, object] | None:
+    def content(self, path: Path) -> dict[str, object] | None:
+        """The TOML of a file as it stands, or None and the fault noted."""
         try:
             with path.open("rb") as file:
                 content = file.read(MAX_FILE + 1)

@@ -1,4 +1,4 @@
-"""The daemon's command: `custodyd run | check-config | init`."""
+"""The daemon's command: `custodyd run | check-config | init | rejoin`."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ def main() -> None:
 
 @main.command("check-config")
 @CONFIG
-def check_config(config: Path) -> None:
+@click.option("--without-credentials", is_flag=True, help="this machine does not hold the providers' credentials")
+def check_config(config: Path, without_credentials: bool) -> None:
     """Read all configuration and say everything that is wrong; exit 78 if anything is."""
-    from custody.settings import load  # lazy: pydantic and the models are needed by no --help
+    from custody.daemon.compose import provider_faults  # lazy: chain libraries take a second
+    from custody.settings import survey  # lazy: pydantic and the models are needed by no --help
 
-    try:
-        everything = load(config)
-    except ConfigurationError as exc:
-        refuse(exc)
-    chains = ", ".join(f"{model.chain} ({len(model.providers)} providers)" for model in everything.chains)
-    click.echo(f"{config}: good; chains: {chains}")
+    found = survey(config)
+    problems = (*found.problems, *provider_faults(found, credentials=not without_credentials))
+    if problems:
+        refuse(ConfigurationError(problems))
+    chains = ", ".join(f"{model.chain} ({len(model.providers)} providers)" for model in found.chains)
+    unread = "; no credential was read" if without_credentials else ""
+    click.echo(f"{config}: good; chains: {chains}{unread}")
 
 
 @main.command()

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
 from chains.observations import NATIVE
-from custody.configuration import Location, Reading, Settings
-from custody.policy.parameters import BY_NAME, Scope
+from custody.configuration import ConfigurationError, Location, Reading, Settings
+from custody.crosschecks import Named, asset_names, check_policy, content, tables
+from custody.policy.parameters import Parameter, Scope
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]
@@ -33,6 +35,19 @@ def _port(listen: str) -> str:
     return listen
 
 
+Items = TypeVar("Items", bound=tuple[object, ...])
+
+
+def _some(items: Items) -> Items:
+    """At least one. Asked after the items, since a minimum length would complain of good ones among the wrong."""
+    if not items:
+        raise ValueError("there must be at least one")
+    return items
+
+
+Positive = Annotated[float, Field(gt=0)]
+
+
 class ProviderModel(Settings):
     """One upstream endpoint. Exactly one of `url` and `url_credential`; the latter names a credential that holds the
     whole URL, for providers that put a key into it."""
@@ -43,6 +58,12 @@ class ProviderModel(Settings):
     account: str = ""
     vendor: str = ""
     requests_per_second: Annotated[float, Field(gt=0, le=100_000)]
+    windows: tuple[tuple[Positive, Positive], ...] = ()
+    """Further windows of the plan: (seconds, units)."""
+    costs: dict[str, Positive] = Field(default_factory=dict)
+    """Units a call by method, where it isn't one; `requests_per_second` and `windows` then count units."""
+    method_rates: dict[str, Positive] = Field(default_factory=dict)
+    """Calls a second by method, where a method has a limit of its own."""
     concurrency: Annotated[int, Field(gt=0, le=1024)] = 32
     timeout_seconds: Seconds = 10.0
 
@@ -51,6 +72,15 @@ class ProviderModel(Settings):
         if bool(self.url) == bool(self.url_credential):
             raise ValueError("give either url or url_credential")
         return self
+
+
+def endpoint(url: str) -> tuple[str, ...]:
+    """What makes two URLs one endpoint: the same but for a last slash and the case of scheme and host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return (url,)  # no URL at all, which is told where providers are opened
+    return (parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/"), parts.query)
 
 
 class WatchModel(Settings):
@@ -126,7 +156,7 @@ class ChainModel(Settings):
     chain: Name
     family: Literal["evm", "solana"]
     identity: str
-    providers: Annotated[tuple[ProviderModel, ...], Field(min_length=1, max_length=16)]
+    providers: Annotated[tuple[ProviderModel, ...], Field(max_length=16), AfterValidator(_some)]
     evm: EvmModel | None = None
     solana: SolanaModel | None = None
     watch: WatchModel = WatchModel()
@@ -150,6 +180,10 @@ class ChainModel(Settings):
         names = [provider.name for provider in self.providers]
         if len(set(names)) != len(names):
             raise ValueError("two providers have the same name")
+        credentials = [provider.url_credential for provider in self.providers if provider.url_credential]
+        urls = [endpoint(provider.url) for provider in self.providers if provider.url]
+        if len(set(credentials)) != len(credentials) or len(set(urls)) != len(urls):
+            raise ValueError("two providers have the same url: they would be one voice that counts as two")
         return self
 
 
@@ -167,7 +201,7 @@ class AssetModel(Settings):
     """An asset and its representations. Its unit is the finest of them."""
 
     asset: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9.-]{0,15}$")]
-    representations: Annotated[tuple[RepresentationModel, ...], Field(min_length=1, max_length=64)]
+    representations: Annotated[tuple[RepresentationModel, ...], Field(max_length=64), AfterValidator(_some)]
 
     @property
     def decimals(self) -> int:
@@ -208,7 +242,7 @@ class DaemonModel(Settings):
     signer_socket: Location = Path("/run/custody-signer/signer.sock")
     signer_identity: Location
     listen: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:\[\]]+:[0-9]{1,5}$"), AfterValidator(_port)] = "127.0.0.1:8420"
-    chains: Annotated[tuple[Location, ...], Field(min_length=1, max_length=64)]
+    chains: Annotated[tuple[Location, ...], Field(max_length=64), AfterValidator(_some)]
     assets: Location
     policy: Location
     admins: Annotated[int, Field(ge=1, le=16)] = 2
@@ -242,36 +276,100 @@ class Everything(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
 
 
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at all files found. `everything` is None if there are `problems`; `chains`: those without a fault of
+    their own, whose providers can be examined all the same."""
+
+    problems: tuple[str, ...]
+    chains: tuple[ChainModel, ...]
+    folder: Path
+    everything: Everything | None
+
+
 def load(path: Path) -> Everything:
     """Read `custody.toml` and every file it names. Raises `ConfigurationError` with all that is wrong."""
+    found = survey(path)
+    if found.everything is None:
+        raise ConfigurationError(found.problems)
+    return found.everything
+
+
+def survey(path: Path) -> Survey:
+    """The same without an end at the first fault: a fault in one file hides none in another, as far as what is named
+    there can still be read."""
     reading = Reading()
     daemon = reading.file(path, DaemonModel)
-    reading_ends_without(daemon, reading)
-    assert daemon is not None, "a reading without it has ended"
-    chains = [(file, reading.file(file, ChainModel)) for file in daemon.chains]
-    assets = reading.file(daemon.assets, AssetsModel)
-    policy = reading.file(daemon.policy, PolicyModel)
-    names = [chain.chain for _, chain in chains if chain is not None]
-    for place, (file, chain) in enumerate(chains):
-        if chain is not None and names.index(chain.chain) != place and len(names) == len(chains):
-            reading.complain(file, "chain", f"{chain.chain} is configured twice")
-    if assets is not None and len(names) == len(chains):
-        _check_assets(
-            daemon.assets, assets, {item.chain: item.family for _, item in chains if item is not None}, reading
-        )
-    if policy is not None and assets is not None:
-        _check_policy(daemon.policy, policy, [item.asset for item in assets.assets], names, reading)
-    reading.end()
-    assert assets is not None, "a reading without it has ended"
-    assert policy is not None, "a reading without it has ended"
-    found = tuple(chain for _, chain in chains if chain is not None)
-    return Everything(daemon=daemon, chains=found, assets=assets, policy=policy, folder=path.absolute().parent)
+    files = _files(path, daemon)
+    chains = [(file, reading.file(file, ChainModel)) for file in files.chains]
+    assets = None if files.assets is None else reading.file(files.assets, AssetsModel)
+    policy = None if files.policy is None else reading.file(files.policy, PolicyModel)
+    named = [_named(file, model) for file, model in chains]
+    names = [item.chain for item in named]
+    for place, item in enumerate(named):
+        if item.chain and names.index(item.chain) != place:
+            reading.complain(item.file, "chain", f"{item.chain} is configured twice")
+    all_chains = daemon is not None and all(names)
+    if assets is not None and files.assets is not None and all_chains:
+        _check_assets(files.assets, assets, {item.chain: item.family for item in named}, reading)
+    if files.policy is not None:
+        known = asset_names(files.assets) if files.assets is not None else None
+        scopes = {Scope.ASSET: known, Scope.CHAIN: names if all_chains else None}
+        check_policy(files.policy, scopes, {item.chain: item for item in named}, reading)
+    good = tuple(model for _, model in chains if model is not None)
+    folder = path.absolute().parent
+    everything = None
+    if not reading.problems:
+        assert daemon is not None, "a file without faults has settings"
+        assert assets is not None, "a file without faults has settings"
+        assert policy is not None, "a file without faults has settings"
+        everything = Everything(daemon=daemon, chains=good, assets=assets, policy=policy, folder=folder)
+    return Survey(problems=tuple(reading.problems), chains=good, folder=folder, everything=everything)
 
 
-def reading_ends_without(settings: Settings | None, reading: Reading) -> None:
-    """Stop early when the first file could not be read: nothing else can be found without it."""
-    if settings is None:
-        reading.end()
+def parameters(everything: Everything) -> tuple[ParameterModel, ...]:
+    """What founds the ledger: the proposed policy and, for each Solana chain that it says nothing of, a death quorum of
+    two providers, or of the only one: what one alone denies may be on its way all the same."""
+    proposed = everything.policy.parameters
+    quorum = Parameter.DEATH_QUORUM.label
+    told = [item.scope for item in proposed if item.name == quorum]
+    return proposed + tuple(
+        ParameterModel(name=quorum, scope=model.chain, value=str(min(2, len(model.providers))))
+        for model in everything.chains
+        if model.family == "solana" and model.chain not in told
+    )
+
+
+class _Files(msgspec.Struct, frozen=True):
+    chains: tuple[Path, ...]
+    assets: Path | None
+    policy: Path | None
+
+
+def _files(path: Path, daemon: DaemonModel | None) -> _Files:
+    """Where the other files are; without a faultless `custody.toml`, what it says of them all the same."""
+    if daemon is not None:
+        return _Files(daemon.chains, daemon.assets, daemon.policy)
+    found = content(path)
+    folder = path.absolute().parent
+    chains, assets, policy = found.get("chains"), found.get("assets"), found.get("policy")
+    return _Files(
+        tuple(folder / item for item in chains if isinstance(item, str)) if isinstance(chains, list) else (),
+        folder / assets if isinstance(assets, str) else None,
+        folder / policy if isinstance(policy, str) else None,
+    )
+
+
+def _named(file: Path, model: ChainModel | None) -> Named:
+    if model is not None:
+        return Named(file=file, chain=model.chain, family=model.family, providers=len(model.providers))
+    found = content(file)
+    chain, family = found.get("chain"), found.get("family")
+    return Named(
+        file=file,
+        chain=chain if isinstance(chain, str) else "",
+        family=family if isinstance(family, str) else "",
+        providers=len(tables(found, "providers")),
+    )
 
 
 def _check_assets(path: Path, assets: AssetsModel, chains: dict[str, str], reading: Reading) -> None:
@@ -286,7 +384,9 @@ def _check_assets(path: Path, assets: AssetsModel, chains: dict[str, str], readi
             where = f"assets[{place}].representations[{number}]"
             if item.chain not in chains:
                 reading.complain(path, where, f"{asset.asset} names the chain {item.chain}, which is not configured")
-            elif (item.program != "") != (chains[item.chain] == "solana" and item.token != NATIVE):
+            elif chains[item.chain] and (item.program != "") != (
+                chains[item.chain] == "solana" and item.token != NATIVE
+            ):
                 reading.complain(
                     path, where, "program is the token program's id for a Solana token, and empty elsewhere"
                 )
@@ -296,12 +396,3 @@ def _check_assets(path: Path, assets: AssetsModel, chains: dict[str, str], readi
     for chain in chains:
         if (chain, NATIVE) not in taken:
             reading.complain(path, "assets", f"the native coin of {chain} must be an asset, since fees are paid in it")
-
-
-def _check_policy(path: Path, policy: PolicyModel, assets: list[str], chains: list[str], reading: Reading) -> None:
-    for place, item in enumerate(policy.parameters):
-        known = BY_NAME.get(item.name)
-        if known is None:
-            reading.complain(path, f"parameters[{place}].name", "there is no parameter of this name")
-        elif item.scope not in (assets if known.scope is Scope.ASSET else chains):
-            reading.complain(path, f"parameters[{place}].scope", f"not a configured {known.scope.value}")

@@ -10,11 +10,11 @@ from chains.evm.adapter import EvmAdapter, EvmSettings
 from chains.pool.events import PoolEvents
 from chains.pool.limiter import Accounts
 from chains.pool.pool import Pool, open_pool
-from chains.pool.settings import BreakerSettings, PoolSettings, ProviderSettings
+from chains.pool.settings import BreakerSettings, Metering, PoolSettings, ProviderSettings
 from chains.ports import Adapter
 from chains.solana.adapter import SolanaAdapter, SolanaSettings
 from custody.configuration import ConfigurationError, read_secret
-from custody.settings import ChainModel, Everything, ProviderModel
+from custody.settings import ChainModel, Everything, ProviderModel, Survey, endpoint
 
 
 class ChainParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,25 +45,34 @@ def open_chain(model: ChainModel, folder: Path, accounts: Accounts, events: Pool
     return ChainParts(model=model, pool=pool, adapter=_adapter(model, pool))
 
 
-def provider_faults(everything: Everything) -> tuple[str, ...]:
-    """What is wrong with any provider's credential or URL, so that a person can mend all of it at once."""
+def provider_faults(found: Everything | Survey, *, credentials: bool = True) -> tuple[str, ...]:
+    """What is wrong with any provider's credential or URL, so that a person can mend all of it at once. Without
+    `credentials`, only of URLs that stand in the files: for a machine that does not hold the others."""
     faults: list[str] = []
-    for model in everything.chains:
+    for model in found.chains:
         try:
-            _providers(model, everything.folder)
+            _providers(model, found.folder, credentials=credentials)
         except ConfigurationError as exc:
             faults.extend(exc.problems)
     return tuple(faults)
 
 
-def _providers(model: ChainModel, folder: Path) -> list[ProviderSettings]:
+def _providers(model: ChainModel, folder: Path, *, credentials: bool = True) -> list[ProviderSettings]:
     faults: list[str] = []
     found: list[ProviderSettings] = []
+    taken: dict[tuple[str, ...], str] = {}
     for item in model.providers:
+        if item.url_credential and not credentials:
+            continue
         try:
-            found.append(_provider(model.chain, item, folder))
+            settings = _provider(model.chain, item, folder)
         except ConfigurationError as exc:
             faults.extend(f"{model.chain}: provider {item.name}: {problem}" for problem in exc.problems)
+            continue
+        found.append(settings)
+        other = taken.setdefault(endpoint(settings.url), item.name)
+        if other != item.name:
+            faults.append(f"{model.chain}: provider {item.name}: its url is that of {other}; two voices must be two")
     if faults:
         raise ConfigurationError(tuple(faults))
     return found
@@ -79,6 +88,7 @@ def _provider(chain: str, item: ProviderModel, folder: Path) -> ProviderSettings
             account=item.account or f"{chain}/{item.name}",
             vendor=item.vendor,
             requests_per_second=item.requests_per_second,
+            metering=Metering(windows=item.windows, costs=item.costs, method_rates=item.method_rates),
             concurrency=item.concurrency,
             timeout_seconds=item.timeout_seconds,
         )

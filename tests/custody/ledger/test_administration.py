@@ -301,7 +301,7 @@ def test_every_kind_of_transaction_is_for_some_role_and_refused_to_all_others() 
 def test_rotating_a_key_takes_back_what_was_said_with_it() -> None:
     world = World()
     assert register("thief", "admin-1", world) == "endorsed"
-    for voice in ("admin-2", "admin-3"):
-        code = world.say(voice, tx.KeyRotated, id="admin-1", public=key("admin-1-new").public.hex())
-    assert code == "ok"
+    rotation = {"id": "admin-1", "public": key("admin-1-new").public.hex()}
+    assert world.say("admin-2", tx.KeyRotated, **rotation) == "endorsed"
+    assert world.say("admin-3", tx.KeyRotated, **rotation) == "ok"
     assert register("thief", "admin-2", world) == "endorsed", "the first voice was the thief's"
