@@ -18,7 +18,7 @@ LOCKED := $(VENV)/.stamp-locked
 INSTALLED := $(VENV)/.stamp-installed
 NODE := node_modules/.stamp
 
-.PHONY: help setup demo test check format soak devnet lock clean distclean
+.PHONY: help setup demo test check format bench soak devnet lock clean distclean
 
 help: ## what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: setup ## format, lint, types, import contracts, house rules
 format: setup ## put the source into the house's form
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+
+bench: setup ## figures into build/bench.json (up to 20 minutes); ONLY=overhead runs a part
+	@$(PY) -m tools.bench $(ARGS)
 
 soak: setup ## hundreds of kills while money moves (some 20 minutes); ARGS="--kills 50 --seed 1"
 	@$(PY) -m tools.soak $(ARGS)

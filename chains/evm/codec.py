@@ -277,9 +277,9 @@ def bloom_of(logs: Iterable[Log]) -> int:
         addresses[log.address] = None
         topics.update(dict.fromkeys(log.topics))
     bloom = 0
-    for address in addresses:
+    for address in addresses:  # ordered: bits are or-ed, any order gives the same
         bloom |= bloom_bits(raw_address(address))
-    for topic in topics:
+    for topic in topics:  # ordered: as above, or-ed
         bloom |= bloom_bits(word(topic))
     return bloom
 

@@ -1,7 +1,9 @@
 """When a provider is left alone: the error breaker that comes back by itself, and latches that wait for a person.
 
 Pure: `now` is monotonic seconds. The breaker counts what the *provider* did wrong; being throttled or being asked a
-wrong question is not among it. Half open, it hands out few permits, and a permit that is returned without an outcome
+wrong question is not among it. A pause lasts for a part of the outage so far, so that a recovery is noticed within
+that part of it: one that was away for ten seconds is missed for one more, and one that was away for an hour is not
+knocked at every second. Half open, it hands out few permits, and a permit that is returned without an outcome
 (a cancelled call) frees its place again: a probe that vanishes must not wedge the breaker.
 """
 
@@ -27,7 +29,8 @@ class State(IntEnum):
 
 
 class ErrorBreaker:
-    """Closed → open on too many failures → half open after a pause → closed on a few good answers in a row.
+    """Closed → open on too many failures, or answers slow beyond use → half open after a pause → closed on a few good
+    answers in a row.
 
     `name` only seeds the spread of pauses. Every `enter` must be matched by exactly one `leave` with its ticket.
     """
@@ -42,9 +45,9 @@ class ErrorBreaker:
         "_name",
         "_open_until",
         "_opened",
+        "_outage_since",
         "_probes",
         "_probes_allowed",
-        "_relapses",
         "_settings",
         "_state",
     )
@@ -55,7 +58,7 @@ class ErrorBreaker:
         self._buckets: deque[list[int]] = deque()
         self._epoch = 0
         self._opened = 0
-        self._relapses = 0
+        self._outage_since: float | None = None
         self._open_until = 0.0
         self._closed_at = 0.0
         self._failing_since = 0.0
@@ -90,15 +93,16 @@ class ErrorBreaker:
             self._probes += 1
         return self._epoch
 
-    def leave(self, ticket: int, now: float, blame: Blame | None) -> None:
-        """One call is over; `blame` None: without an outcome. Calls of an earlier epoch say nothing about this one."""
+    def leave(self, ticket: int, now: float, blame: Blame | None, *, slow: bool = False) -> None:
+        """One call is over; `blame` None: without an outcome; `slow`: answered, but beyond all use. Calls of an earlier
+        epoch say nothing about this one."""
         if ticket != self._epoch or self._state is State.OPEN:
             return
         if self._state is State.HALF_OPEN:
             self._probes -= 1
             self._leave_half_open(now, blame)
         elif blame in {Blame.SUCCESS, Blame.FAILURE}:
-            self._leave_closed(now, failed=blame is Blame.FAILURE)
+            self._leave_closed(now, failed=blame is Blame.FAILURE, slow=slow)
 
     def _leave_half_open(self, now: float, blame: Blame | None) -> None:
         if blame is Blame.FAILURE:
@@ -109,10 +113,19 @@ class ErrorBreaker:
             if self._good_probes >= self._settings.probes_to_close:
                 self._close(now)
 
-    def _leave_closed(self, now: float, *, failed: bool) -> None:
-        if self._relapses and now - self._closed_at >= self._settings.calm_seconds:
-            self._relapses = 0
-        self._count(now, failed=failed)
+    def _leave_closed(self, now: float, *, failed: bool, slow: bool) -> None:
+        settings = self._settings
+        if self._outage_since is not None and now - self._closed_at >= settings.calm_seconds:
+            self._outage_since = None
+        bucket = self._bucket(now)
+        bucket[1] += 1
+        bucket[2] += failed
+        bucket[3] += slow
+        if slow:
+            calls, slows = (sum(bucket[i] for bucket in self._buckets) for i in (1, 3))
+            if calls >= settings.min_calls and slows >= calls * settings.slow_ratio:
+                self._open(now)
+                return
         if not failed:
             self._failures_in_a_row = 0
             return
@@ -120,30 +133,29 @@ class ErrorBreaker:
             self._failing_since = now
         self._failures_in_a_row += 1
         silent = (
-            self._failures_in_a_row >= self._settings.silent_failures
-            and now - self._failing_since >= self._settings.silent_seconds
+            self._failures_in_a_row >= settings.silent_failures and now - self._failing_since >= settings.silent_seconds
         )
-        calls = sum(bucket[1] for bucket in self._buckets)
-        failures = sum(bucket[2] for bucket in self._buckets)
-        if silent or (calls >= self._settings.min_calls and failures >= calls * self._settings.failure_ratio):
+        calls, failures = (sum(bucket[i] for bucket in self._buckets) for i in (1, 2))
+        if silent or (calls >= settings.min_calls and failures >= calls * settings.failure_ratio):
             self._open(now)
 
-    def _count(self, now: float, *, failed: bool) -> None:
-        step = self._settings.window_seconds / _BUCKETS
-        slot = int(now / step)
+    def _bucket(self, now: float) -> list[int]:
+        """The part of the window that is being counted: slot, calls, failures, slow answers."""
+        slot = int(now * _BUCKETS / self._settings.window_seconds)
         if not self._buckets or self._buckets[-1][0] != slot:
-            self._buckets.append([slot, 0, 0])
+            self._buckets.append([slot, 0, 0, 0])
             while self._buckets[0][0] <= slot - _BUCKETS:
                 self._buckets.popleft()
-        self._buckets[-1][1] += 1
-        self._buckets[-1][2] += failed
+        return self._buckets[-1]
 
     def _open(self, now: float) -> None:
         settings = self._settings
-        pause = min(settings.open_seconds * 2.0**self._relapses, settings.open_cap_seconds)
+        if self._outage_since is None:
+            self._outage_since = now
+        pause = max(settings.open_seconds, settings.outage_part * (now - self._outage_since))
+        pause = min(pause, settings.open_cap_seconds)
         pause *= 1.0 + settings.spread * (2.0 * spread(self._name, self._opened) - 1.0)
         self._opened += 1
-        self._relapses = min(self._relapses + 1, 32)
         self._state, self._open_until = State.OPEN, now + pause
         self._epoch += 1
 

@@ -29,7 +29,7 @@ class PoolEvents(Protocol):
         ...
 
     def shed(self, chain: str, priority: Priority, reason: str) -> None:
-        """A call was refused or thrown out to keep the queue bounded. `reason`: `queue_full`, `too_late`."""
+        """A call was refused or thrown out to keep the queue bounded. `reason`: `queue_full`, `too_late`, `crowded`."""
         ...
 
     def limiter_changed(self, chain: str, provider: str, tokens: float, rate: float) -> None:
@@ -86,3 +86,7 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     tokens: float
     latest: int | None
     finalized: int | None
+    learned_concurrency: dict[str, int] = {}
+    """Requests in flight that its slowness allows now, by kind of work."""
+    unknown_errors: int = 0
+    """Answers that no row of the classification knows: each deserves a row, and a person's look."""

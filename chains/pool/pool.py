@@ -22,18 +22,23 @@ from chains.pool.breaker import State
 from chains.pool.calls import Answer, Call, Priority
 from chains.pool.classify import Classification, Fault, Kind, classify, classify_fault
 from chains.pool.events import PoolEvents, ProviderHealth, Unobserved
+from chains.pool.flights import Flight, Flights
 from chains.pool.jsonrpc import Request, read, undecodable
 from chains.pool.limiter import Accounts
 from chains.pool.methods import method_class
 from chains.pool.provider import NEVER, Permit, Provider
 from chains.pool.queue import Queue, Ticket, unserved
-from chains.pool.retries import RetryBudget
+from chains.pool.retries import HedgeBudget, RetryBudget
 from chains.pool.selection import Inquiry, Step, broadcast_error, choose, error_of
 from chains.pool.service import FAIR
 from chains.pool.settings import PoolSettings, ProviderSettings
+from chains.pool.shedding import Shedding
 from chains.pool.transport import HttpTransport, Transport, TransportFault
 
 T = TypeVar("T")
+
+_HEDGED = frozenset({Priority.HEAD, Priority.LIVE})
+"""Reads whose lateness is felt at once, and which may be asked twice without harm."""
 
 _OK = Classification(kind=Kind.OK, name=Kind.OK.value)
 
@@ -41,13 +46,25 @@ _OK = Classification(kind=Kind.OK, name=Kind.OK.value)
 class _Attempt:
     """What came of one send: a decoded value, or what was found instead."""
 
-    __slots__ = ("cause", "found", "may_have_left", "value")
+    __slots__ = ("cause", "found", "may_have_left", "raw", "value")
 
     def __init__(self) -> None:
         self.cause: Exception | None = None
         self.value: object = None
+        self.raw = msgspec.Raw(b"")
         self.found: Classification | None = None
         self.may_have_left = True
+
+
+class _Hedge:
+    """A read that may be asked twice: the first attempt's time limit, the second one's task, and its answer."""
+
+    __slots__ = ("answer", "first", "task")
+
+    def __init__(self) -> None:
+        self.first: asyncio.Timeout | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.answer: _Attempt | None = None
 
 
 class _Waiter:
@@ -71,7 +88,8 @@ class Pool:
 
     Attempts of one call leave time for the next provider: while others could still be asked, an attempt gets at most
     half of what remains until the deadline, unless that is less than a fair wait for this provider (and never more than
-    its `timeout_seconds`).
+    its `timeout_seconds`). Reads at the head that take unusually long are asked a second time elsewhere, a few of them;
+    reads that are on their way already, with the same parameters, are not sent again but shared.
     """
 
     def __init__(
@@ -93,7 +111,7 @@ class Pool:
         now = clock()
         limiters = accounts or Accounts()
         self._providers = tuple(
-            Provider(i, s, self._settings, limiters.limiter(s.metered_as, s.requests_per_second, now))
+            Provider(i, s, self._settings, limiters.limiter(s.metered_as, s.requests_per_second, now, s.metering))
             for i, (s, _) in enumerate(providers)
         )
         self._names = tuple(provider.name for provider in self._providers)
@@ -104,6 +122,10 @@ class Pool:
         self._announced = {provider.name: (State.CLOSED, State.CLOSED, State.CLOSED) for provider in self._providers}
         self._queue = Queue(self._settings.queue_bound)
         self._budget = RetryBudget(chain, self._settings, now)
+        self._hedges = HedgeBudget(self._settings)
+        self._shedding = Shedding(self._settings)
+        self._sent_away: tuple[Priority, ...] = ()
+        self._flights = Flights()
         self._request_id = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
@@ -124,12 +146,51 @@ class Pool:
     async def call(self, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
         """See `Upstream.call`. A broadcast is sent to one provider, once."""
         deadline = self._clock() + call.deadline
+        while True:
+            flight, leads = self._flights.join_or_lead(call)
+            if not leads and flight is not None:
+                shared = await self._overhear(flight, call, decoder, deadline)
+                if shared is None:
+                    continue
+                return shared.value  # type: ignore[return-value]  # the decoder of this very call made it a T
+            if flight is None:
+                return (await self._inquire(call, decoder, deadline)).value  # type: ignore[return-value]  # as above
+            heard: _Attempt | None = None
+            try:
+                heard = await self._inquire(call, decoder, deadline)
+            finally:
+                for waiting in self._flights.landed(flight):
+                    _tell(waiting, heard)
+            return heard.value  # type: ignore[return-value]  # as above
+
+    async def _overhear(
+        self, flight: Flight, call: Call, decoder: msgspec.json.Decoder[T], deadline: float
+    ) -> _Attempt | None:
+        """Wait for the answer to the same question; None when there was none, or none that this decoder takes."""
+        waiting: asyncio.Future[_Attempt | None] = asyncio.get_running_loop().create_future()
+        flight.waiting.append(waiting)
+        try:
+            async with asyncio.timeout(deadline - self._clock()):
+                heard = await waiting
+        except TimeoutError as late:
+            raise Retryable("too_late", f"{self.chain}: {call.method}: the same question is still open") from late
+        if heard is None:
+            return None
+        mine = _Attempt()
+        try:
+            mine.value = decoder.decode(heard.raw)
+        except msgspec.MsgspecError:
+            return None
+        return mine
+
+    async def _inquire(self, call: Call, decoder: msgspec.json.Decoder[T], deadline: float) -> _Attempt:
+        """The whole story of one call: ask, fail over, give up. Returns the attempt that was answered."""
         inquiry = Inquiry(self.chain, call.method, self._settings.max_attempts)
         while True:
             permit = await self._admit(call, deadline, inquiry, self._providers)
             attempt = await self._attempt(permit, call, decoder, deadline, inquiry)
             if attempt.found is None:
-                return attempt.value  # type: ignore[return-value]  # the decoder of this very call made it a T
+                return attempt
             if call.broadcast:
                 raise self._broadcast_error(permit, call, attempt) from attempt.cause
             step = inquiry.note(permit.provider.name, attempt.found, self._names)
@@ -186,15 +247,19 @@ class Pool:
 
     async def _admit(self, call: Call, deadline: float, inquiry: Inquiry, providers: Sequence[Provider]) -> Permit:
         """A permit to send, waited for in line if need be. Raises `NoProvider`, or `Retryable` (`queue_full`,
-        `too_late`); or what the call has heard already, when nobody is left who could say more."""
+        `too_late`, `crowded`); or what the call has heard already, when nobody is left who could say more."""
         now = self._clock()
         if self._closed:
             raise NoProvider("no_provider", f"{self.chain}: the pool is closed")
+        if not len(self._queue):
+            choice = choose(providers, call, inquiry, now)
+            if choice.provider is not None:
+                return choice.provider.begin(now, call.priority, call.method)
         # Sent later than this it could not be answered in time. Whoever is late already may still go if there is room.
         usual = min(provider.service.usual(method_class(call.method)) for provider in providers)
         start_by = max(deadline - usual, now)
         self._refuse_if_too_late(call, start_by, now)
-        ticket = Ticket(call, start_by, inquiry, providers)
+        ticket = Ticket(call, start_by, inquiry, providers, now)
         waiter = ticket.payload = _Waiter()
         displaced = self._queue.enter(ticket)
         if displaced is not None:
@@ -225,11 +290,17 @@ class Pool:
             self._queue.leave(ticket)
 
     def _refuse_if_too_late(self, call: Call, start_by: float, now: float) -> None:
-        """Admission by deadline: who would only come to the front after it is told so at once."""
+        """Admission by deadline: who would only come to the front after it is told so at once; and so is who belongs
+        to a class that is being sent away."""
+        if not len(self._queue):
+            return
+        if self._sent_away and call.priority in self._sent_away:
+            self._events.shed(self.chain, call.priority, "crowded")
+            raise Retryable("crowded", f"{self.chain}: {call.method}: more urgent calls have been waiting too long")
         ahead = self._queue.ahead_of(call.priority)
         if ahead == 0:
             return
-        rate = sum(p.limiter.rate(now) for p in self._providers if not p.obstacle(now))
+        rate = sum(p.throughput(now) for p in self._providers if not p.obstacle(now))
         if rate > 0.0 and now + ahead / rate > start_by:
             self._events.shed(self.chain, call.priority, "too_late")
             raise Retryable("too_late", f"{self.chain}: {call.method}: {ahead} calls wait at {rate:.1f} a second")
@@ -245,14 +316,25 @@ class Pool:
     def _dispatch(self) -> None:
         """Hand out what can be handed out now and set the timer for when there may be more."""
         if not len(self._queue):
+            self._shedding.calm()
             return
         now = self._clock()
+        self._send_away(now)
         plan = self._queue.plan(self._providers, now)
         for ticket, permit in plan.grants:
             _waiter(ticket).settle(permit, None)
         for ticket in plan.hopeless:
             _waiter(ticket).settle(None, unserved(ticket, self._names, now))
         self._set_timer(plan.wake_at, now)
+
+    def _send_away(self, now: float) -> None:
+        self._sent_away = self._shedding.judge(now, self._queue.oldest())
+        for priority in self._sent_away:
+            for ticket in self._queue.send_away(priority):
+                self._events.shed(self.chain, priority, "crowded")
+                reason = "more urgent calls have been waiting too long"
+                error = Retryable("crowded", f"{self.chain}: {ticket.call.method}: {reason}")
+                _waiter(ticket).settle(None, error)
 
     def _set_timer(self, at: float, now: float) -> None:
         if at == self._timer_at:
@@ -273,6 +355,80 @@ class Pool:
     async def _attempt(
         self, permit: Permit, call: Call, decoder: msgspec.json.Decoder[T], deadline: float, inquiry: Inquiry
     ) -> _Attempt:
+        """Send once, and where it is worth it a second time to somebody else. Of the two the first good answer counts
+        and the other is called off; when there is none, what the first one said."""
+        hedge_after = self._hedge_after(permit.provider, call)
+        if hedge_after == 0.0:
+            return await self._send(permit, call, decoder, deadline, inquiry, None)
+        hedge = _Hedge()
+        timer = asyncio.get_running_loop().call_later(
+            hedge_after, self._hedge, hedge, permit.provider, call, decoder, deadline, inquiry
+        )
+        try:
+            return await self._send(permit, call, decoder, deadline, inquiry, hedge)
+        finally:
+            timer.cancel()
+            if hedge.task is not None:
+                hedge.task.cancel()
+                await asyncio.wait([hedge.task])
+
+    def _hedge_after(self, provider: Provider, call: Call) -> float:
+        """Seconds after which a read is worth asking twice; 0: it isn't."""
+        if len(self._providers) < 2 or call.broadcast or call.priority not in _HEDGED:
+            return 0.0
+        self._hedges.earn()
+        usual = provider.service.usual(method_class(call.method))
+        return max(usual, self._settings.hedge_floor_seconds) if usual > 0.0 else 0.0
+
+    def _hedge(
+        self,
+        hedge: _Hedge,
+        first: Provider,
+        call: Call,
+        decoder: msgspec.json.Decoder[T],
+        deadline: float,
+        inquiry: Inquiry,
+    ) -> None:
+        """The first one takes unusually long: ask another, if one is free, nobody waits and nobody is throttled."""
+        now = self._clock()
+        if self._closed or len(self._queue) or any(p.limiter.strained(now) for p in self._providers):
+            return
+        others = [p for p in self._providers if p is not first and p.name not in inquiry.asked]
+        choice = choose(others, call, inquiry, now)
+        if (
+            choice.provider is None
+            or choice.provider.breaker.state(now) is not State.CLOSED
+            or not self._hedges.spend()
+        ):
+            return
+        permit = choice.provider.begin(now, call.priority, call.method)
+        hedge.task = asyncio.create_task(self._ask_too(hedge, permit, call, decoder, deadline, inquiry))
+        # A task that is cancelled before its first step never enters its own `finally`.
+        hedge.task.add_done_callback(lambda _: self._give_back(permit, None, sent=False) if permit.open else None)
+
+    async def _ask_too(
+        self,
+        hedge: _Hedge,
+        permit: Permit,
+        call: Call,
+        decoder: msgspec.json.Decoder[T],
+        deadline: float,
+        inquiry: Inquiry,
+    ) -> None:
+        attempt = await self._send(permit, call, decoder, deadline, inquiry, None)
+        if attempt.found is None and hedge.first is not None:
+            hedge.answer = attempt
+            hedge.first.reschedule(asyncio.get_running_loop().time())
+
+    async def _send(
+        self,
+        permit: Permit,
+        call: Call,
+        decoder: msgspec.json.Decoder[T],
+        deadline: float,
+        inquiry: Inquiry,
+        hedge: _Hedge | None,
+    ) -> _Attempt:
         """Send once. The permit is given back here, with what was learnt, also when the call is cancelled."""
         attempt = _Attempt()
         outcome: Classification | None = None
@@ -280,9 +436,13 @@ class Pool:
         try:
             seconds = self._patience(permit.provider, call, deadline, inquiry)
             sent = True
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
+                if hedge is not None:
+                    hedge.first = limit
                 outcome = await self._exchange(permit.provider, call, decoder, attempt)
         except TimeoutError as late:
+            if hedge is not None and hedge.answer is not None:
+                return hedge.answer
             attempt.cause = late
             fair = permit.provider.fair_wait(seconds, call.method, self._clock())
             outcome = classify_fault(Fault.TIMEOUT if fair else Fault.HURRIED, f"no answer within {seconds:.1f} s")
@@ -290,6 +450,8 @@ class Pool:
             attempt.cause, attempt.may_have_left = fault, fault.may_have_left
             outcome = classify_fault(fault.fault, fault.message)
         finally:
+            if hedge is not None:
+                hedge.first = None
             self._give_back(permit, outcome, sent=sent)
         if outcome is not _OK:
             attempt.found = outcome
@@ -305,6 +467,7 @@ class Pool:
         if isinstance(result, msgspec.Raw):
             try:
                 attempt.value = decoder.decode(result)
+                attempt.raw = result
             except msgspec.MsgspecError as exc:
                 attempt.cause = exc
                 return classify(self._family, provider.vendor, undecodable(f"{call.method}: {cap(exc)}"))
@@ -314,10 +477,10 @@ class Pool:
     def _patience(self, provider: Provider, call: Call, deadline: float, inquiry: Inquiry) -> float:
         now = self._clock()
         left = deadline - now
-        others = any(
-            p is not provider and p.name not in inquiry.silent and not p.obstacle(now) for p in self._providers
-        )
-        if others and not call.broadcast:
+        if call.broadcast:
+            return min(left, provider.settings.timeout_seconds)
+        others = any(p is not provider and p.name not in inquiry.silent and not p.shut(now) for p in self._providers)
+        if others:
             left = min(left, max(left / 2.0, FAIR * provider.service.usual(method_class(call.method))))
         return min(left, provider.settings.timeout_seconds)
 
@@ -395,6 +558,12 @@ class Pool:
 def _waiter(ticket: Ticket) -> _Waiter:
     assert isinstance(ticket.payload, _Waiter)
     return ticket.payload
+
+
+def _tell(waiting: object, heard: _Attempt | None) -> None:
+    assert isinstance(waiting, asyncio.Future)
+    if not waiting.done():
+        waiting.set_result(heard)
 
 
 def open_pool(

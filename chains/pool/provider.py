@@ -11,26 +11,29 @@ from math import inf
 from chains.errors import cap
 from chains.pool.breaker import ErrorBreaker, Latch, State
 from chains.pool.calls import Priority
-from chains.pool.classify import TREATMENT, Blame, Classification, Kind
+from chains.pool.classify import TREATMENT, Blame, Classification, Fault, Kind
 from chains.pool.concurrency import Slots
 from chains.pool.events import ProviderHealth
 from chains.pool.limiter import Limiter
-from chains.pool.methods import method_class
+from chains.pool.methods import MethodClass, method_class
 from chains.pool.service import FAIR, STALE_SECONDS, ServiceTime
 from chains.pool.settings import PoolSettings, ProviderSettings
 
 NEVER = inf
 """Until a person does something."""
 
+_SPENT_SECONDS = 1.0
+"""Waiting longer than this for a window of the plan is an obstacle to tell people of; less is pacing."""
+
 
 class Permit:
     """The right to send one request to one provider; given back exactly once, through `Provider.finish`."""
 
-    __slots__ = ("epoch", "granted_at", "method", "open", "priority", "provider")
+    __slots__ = ("epoch", "granted_at", "kind", "method", "open", "priority", "provider")
 
     def __init__(self, provider: Provider, epoch: int, granted_at: float, priority: Priority, method: str) -> None:
         self.provider, self.epoch, self.granted_at = provider, epoch, granted_at
-        self.priority, self.method = priority, method
+        self.priority, self.method, self.kind = priority, method, method_class(method)
         self.open = True
 
 
@@ -56,6 +59,7 @@ class Provider:
         "service",
         "settings",
         "slots",
+        "unknown_errors",
         "vendor",
     )
 
@@ -63,11 +67,12 @@ class Provider:
         self.order, self.name, self.vendor = order, settings.name, settings.known_vendor
         self.settings, self.pool_settings = settings, pool_settings
         self.limiter = limiter
-        self.slots = Slots(settings.concurrency, pool_settings.urgent_slots)
+        self.slots = Slots(settings.concurrency, pool_settings.urgent_slots, pool_settings.concurrency)
         self.breaker = ErrorBreaker(settings.name, pool_settings.breaker)
         self.auth, self.integrity = Latch(), Latch()
         self.service = ServiceTime()
         self.asked = 0
+        self.unknown_errors = 0
         self.latest: int | None = None
         self.finalized: int | None = None
         self.failing_since: float | None = None
@@ -78,48 +83,71 @@ class Provider:
 
     def ready_at(self, now: float, priority: Priority, method: str) -> float | None:
         """When it may be asked: `now`; later; `NEVER`; or None, when a request in flight must end first."""
-        if self.auth.reason or self.integrity.reason:
-            return NEVER
         if self._unsupported:
             until = self._unsupported.get(method, 0.0)
             if until > now:
-                return until
+                return NEVER if self.auth.reason or self.integrity.reason else until
+        return self._ready_at(now, priority, method, method_class(method))
+
+    def open_at(self, now: float, priority: Priority, kind: MethodClass | None) -> float | None:
+        """The same for a kind of work, None being whichever has room; no method's own limits count."""
+        return self._ready_at(now, priority, "", kind)
+
+    def _ready_at(self, now: float, priority: Priority, method: str, kind: MethodClass | None) -> float | None:
+        if self.auth.reason or self.integrity.reason:
+            return NEVER
         broken_until = self.breaker.ready_at(now)
-        limited_until = self.limiter.ready_at(now, priority)
+        limited_until = self.limiter.ready_at(now, priority, method)
         if broken_until is None:
             return limited_until if limited_until > now else None
         later = max(broken_until, limited_until)
         if later > now:
             return later
-        return now if self.slots.free(priority) else None
+        slots = self.slots
+        free = slots.free(priority, kind) if kind else any(slots.free(priority, each) for each in MethodClass)
+        return now if free else None
 
     def begin(self, now: float, priority: Priority, method: str) -> Permit:
         """Take a permit. Only when `ready_at` is `now`."""
-        self.limiter.take(now, priority)
-        self.slots.take(priority)
+        self.limiter.take(now, priority, method)
+        permit = Permit(self, self.breaker.enter(now), now, priority, method)
+        self.slots.take(priority, permit.kind)
         self.asked += 1
-        return Permit(self, self.breaker.enter(now), now, priority, method)
+        return permit
 
     def finish(self, permit: Permit, now: float, outcome: Classification | None, *, sent: bool) -> None:
         """Give a permit back. `outcome` None: cancelled, and if not even `sent`, the token was not spent."""
         assert permit.open, "a permit was given back twice"
         permit.open = False
-        self.slots.give_back()
+        self.slots.give_back(permit.kind)
         if outcome is None:
             self.breaker.leave(permit.epoch, now, None)
             if not sent:
-                self.limiter.give_back(permit.priority)
+                self.limiter.give_back(now, permit.priority, permit.method)
             return
         blame = TREATMENT[outcome.kind].blame
-        self.breaker.leave(permit.epoch, now, blame)
+        seconds = now - permit.granted_at
+        gradient = self.slots.gradients[permit.kind]
         if blame is Blame.SUCCESS:
+            self.breaker.leave(permit.epoch, now, blame, slow=seconds > self._useless_after(gradient.usual))
             self._last_success_at, self.failing_since = now, None
             self.limiter.succeeded(permit.granted_at)
-            self.service.observe(method_class(permit.method), now - permit.granted_at)
-        elif self.failing_since is None and outcome.kind not in {Kind.UNKNOWN, Kind.HURRIED}:
+            self.service.observe(permit.kind, seconds)
+            if outcome.kind is Kind.OK:
+                gradient.answered(seconds)
+            else:
+                self._learn(permit, now, outcome)
+            return
+        self.breaker.leave(permit.epoch, now, blame)
+        if outcome.name in {Fault.TIMEOUT, Fault.HURRIED}:
+            gradient.timed_out(now, permit.granted_at)
+        if self.failing_since is None and outcome.kind not in {Kind.UNKNOWN, Kind.HURRIED}:
             self.failing_since = now
-        if outcome.kind is not Kind.OK:
-            self._learn(permit, now, outcome)
+        self._learn(permit, now, outcome)
+
+    def _useless_after(self, usual: float) -> float:
+        breaker = self.pool_settings.breaker
+        return max(breaker.slow_factor * usual, breaker.slow_seconds)
 
     def _learn(self, permit: Permit, now: float, outcome: Classification) -> None:
         if outcome.kind is Kind.THROTTLED:
@@ -128,6 +156,8 @@ class Provider:
             self.auth.set(now, f"{outcome.name}: {cap(outcome.message)}")
         elif outcome.kind is Kind.UNSUPPORTED:
             self._unsupported[permit.method] = now + self.pool_settings.unsupported_ttl_seconds
+        elif outcome.kind is Kind.UNKNOWN:
+            self.unknown_errors += 1
         if outcome.kind is not Kind.CHAIN_VERDICT:
             self._last_error, self._last_error_at = outcome, now
 
@@ -149,6 +179,23 @@ class Provider:
             return True
         return seconds >= FAIR * self.service.usual(method_class(method))
 
+    def throughput(self, now: float) -> float:
+        """Requests a second that it may be given: by its rate, and by how many are out and how long answers take."""
+        rate = self.limiter.rate(now)
+        flights = 0.0
+        for kind, gradient in self.slots.gradients.items():  # ordered: by kind, as declared
+            seconds = self.service.mean(kind)
+            if seconds <= 0.0:
+                return rate
+            flights += gradient.limit / seconds
+        return min(rate, flights)
+
+    def shut(self, now: float) -> bool:
+        """Whether nobody may ask it now, whatever they ask and however long they wait for a place."""
+        if self.auth.reason or self.integrity.reason or now < self.limiter.frozen_until():
+            return True
+        return self.breaker.state(now) is State.OPEN
+
     def obstacle(self, now: float) -> str:
         """Why it may not be asked now, for people; empty when it may (or only waits for a token or a slot)."""
         if self.integrity.reason:
@@ -160,7 +207,10 @@ class Provider:
             assert at is not None
             return f"breaker open for {at - now:.1f} s more{self._because()}"
         frozen = self.limiter.frozen_until() - now
-        return f"throttled, paused for {frozen:.1f} s more" if frozen > 0.0 else ""
+        if frozen > 0.0:
+            return f"throttled, paused for {frozen:.1f} s more"
+        spent = self.limiter.spent_until(now) - now
+        return f"the plan's quota is used up for {spent:.0f} s more" if spent > _SPENT_SECONDS else ""
 
     def lacks(self, method: str, now: float) -> str:
         """Why it isn't asked for this method, for people; empty when it is."""
@@ -196,6 +246,8 @@ class Provider:
             frozen_for=max(0.0, self.limiter.frozen_until() - now),
             in_flight=self.slots.in_flight,
             concurrency=self.slots.limit,
+            learned_concurrency={str(kind): int(self.slots.gradients[kind].limit) for kind in MethodClass},
+            unknown_errors=self.unknown_errors,
             learned_rate=self.limiter.rate(now),
             contract_rate=self.limiter.contract,
             tokens=self.limiter.tokens(now),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from chains.errors import ChainError, NoProvider, Permanent, Retryable
 from chains.pool.calls import Call, Priority
+from chains.pool.methods import MethodClass, method_class
 from chains.pool.provider import NEVER, Permit, Provider
 from chains.pool.selection import Choice, Inquiry, choose
 
@@ -26,10 +27,13 @@ class Ticket:
     `payload` belongs to whoever waits: the queue never looks at it.
     """
 
-    __slots__ = ("call", "deadline", "inquiry", "number", "payload", "providers")
+    __slots__ = ("call", "deadline", "inquiry", "number", "payload", "providers", "since")
 
-    def __init__(self, call: Call, deadline: float, inquiry: Inquiry, providers: Sequence[Provider]) -> None:
+    def __init__(
+        self, call: Call, deadline: float, inquiry: Inquiry, providers: Sequence[Provider], since: float = 0.0
+    ) -> None:
         self.call, self.deadline, self.inquiry, self.providers = call, deadline, inquiry, providers
+        self.since = since
         self.number = 0
         self.payload: object = None
 
@@ -87,6 +91,21 @@ class Queue:
         if self._lines[ticket.call.priority].pop(ticket.number, None) is not None:
             self._waiting -= 1
 
+    def oldest(self) -> dict[Priority, float]:
+        """Since when the first of each class that waits has waited."""
+        first: dict[Priority, float] = {}
+        for priority, line in zip(Priority, self._lines, strict=True):
+            if line:
+                first[priority] = next(iter(line.values())).since  # ordered: by arrival
+        return first
+
+    def send_away(self, priority: Priority) -> list[Ticket]:
+        """Everyone of a class out of line, in order of arrival."""
+        tickets = list(self._lines[priority].values())  # ordered: arrival
+        for ticket in tickets:
+            self.leave(ticket)
+        return tickets
+
     def drain(self) -> list[Ticket]:
         """Send everyone out of line, in order of arrival inside the classes."""
         tickets = [ticket for line in self._lines for ticket in line.values()]  # ordered: arrival
@@ -107,33 +126,41 @@ class Queue:
         return plan
 
     def _plan_line(self, line: dict[int, Ticket], providers: Sequence[Provider], now: float, plan: Plan) -> None:
-        shut: Choice | None = None
+        shut: dict[MethodClass | None, Choice] = {}
         for ticket in line.values():  # ordered: by arrival, which is what FIFO means
-            if shut is not None:
-                if shut.hopeless(ticket.deadline):
+            call = ticket.call
+            known = shut.get(None) or (shut.get(method_class(call.method)) if shut else None)
+            if known is not None:
+                if known.hopeless(ticket.deadline):
                     plan.hopeless.append(ticket)
                 continue
-            choice = choose(ticket.providers, ticket.call, ticket.inquiry, now)
+            choice = choose(ticket.providers, call, ticket.inquiry, now)
             if choice.provider is not None:
-                permit = choice.provider.begin(now, ticket.call.priority, ticket.call.method)
+                permit = choice.provider.begin(now, call.priority, call.method)
                 plan.grants.append((ticket, permit))
                 continue
             if choice.hopeless(ticket.deadline):
                 plan.hopeless.append(ticket)
             else:
                 plan.wake_at = min(plan.wake_at, choice.at)
-            shut = _shut_for_all(providers, ticket.call.priority, now)
-            if shut is not None:
-                plan.wake_at = min(plan.wake_at, shut.at)
-                if shut.on_event or shut.at - now <= LOOK_AHEAD:
-                    return
+            for kind in (method_class(call.method), None):
+                found = _shut_for_all(providers, call.priority, kind, now)
+                if found is None:
+                    break
+                plan.wake_at = min(plan.wake_at, found.at)
+                shut[kind] = found
+            if None in shut and (shut[None].on_event or shut[None].at - now <= LOOK_AHEAD):
+                return
 
 
-def _shut_for_all(providers: Sequence[Provider], priority: Priority, now: float) -> Choice | None:
-    """When the next of a class can be served, whatever it asks; None when somebody may be asked now."""
+def _shut_for_all(
+    providers: Sequence[Provider], priority: Priority, kind: MethodClass | None, now: float
+) -> Choice | None:
+    """When the next of a class and a kind of work (None: of any kind) can be served, whichever method it asks for;
+    None when somebody may be asked now."""
     soonest, on_event = NEVER, False
     for provider in providers:
-        at = provider.ready_at(now, priority, "")
+        at = provider.open_at(now, priority, kind)
         if at is None:
             on_event = True
         elif at <= now:

@@ -41,3 +41,24 @@ class RetryBudget:
         settings = self._settings
         ceiling = min(settings.backoff_floor_seconds * 2.0 ** min(attempt, 16), settings.backoff_cap_seconds)
         return ceiling * spread(self._name, self._backoffs)
+
+
+class HedgeBudget:
+    """A small part of the reads that could be asked twice; a few may be saved up."""
+
+    __slots__ = ("_balance", "_fraction")
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self._fraction = settings.hedge_fraction
+        self._balance = 0.0
+
+    def earn(self) -> None:
+        """One such read was sent."""
+        self._balance = min(self._balance + self._fraction, 5.0)
+
+    def spend(self) -> bool:
+        """Whether one more may be asked twice; if so, it is paid."""
+        if self._balance < 1.0:
+            return False
+        self._balance -= 1.0
+        return True

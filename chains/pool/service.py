@@ -34,6 +34,11 @@ class ServiceTime:
         deviation += (abs(seconds - mean) - deviation) / 4.0
         self._known[method_class] = (mean + (seconds - mean) / 8.0, deviation)
 
+    def mean(self, method_class: MethodClass) -> float:
+        """Smoothed mean; 0 while nothing is known."""
+        known = self._known.get(method_class)
+        return 0.0 if known is None else known[0]
+
     def usual(self, method_class: MethodClass) -> float:
         """What nearly all answers stay below: mean plus two deviations; 0 while nothing is known."""
         known = self._known.get(method_class)

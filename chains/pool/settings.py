@@ -14,6 +14,24 @@ from chains.pool.classify import vendor_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metering:
+    """How a plan counts beside its rate a second. Raises `ValueError` for what is not above zero."""
+
+    windows: tuple[tuple[float, float], ...] = ()
+    """(seconds, units) pairs that hold all at once: ten seconds, a day, a month."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """Units by method, where a call is not one: compute units, credits."""
+    method_rates: Mapping[str, float] = field(default_factory=dict)
+    """Requests a second by method, where a method has a limit of its own: sending, `eth_getLogs`,
+    `getProgramAccounts`."""
+
+    def __post_init__(self) -> None:
+        numbers = [*(n for pair in self.windows for n in pair), *self.costs.values(), *self.method_rates.values()]
+        if not all(number > 0 for number in numbers):
+            raise ValueError("windows, costs and method rates must be above zero")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """One upstream endpoint. `url` and `headers` hold keys, so neither is ever shown: print `host` instead.
 
@@ -25,11 +43,13 @@ class ProviderSettings:
     name: str
     url: str = field(repr=False)
     requests_per_second: float
+    metering: Metering = field(default_factory=Metering)
     account: str = ""
     vendor: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     concurrency: int = 32
-    """Requests in flight at once: most plans queue silently, or refuse, somewhere between 30 and 100."""
+    """Requests in flight at once, at most: what is learned stays below it. Most plans queue silently, or
+    refuse, somewhere between 30 and 100."""
     timeout_seconds: float = 10.0
     """One attempt. A healthy provider's slowest useful answer (a full Solana block) takes two to four seconds."""
     max_body_bytes: int = 64 * 1024 * 1024
@@ -73,8 +93,24 @@ class LimiterSettings:
     """CUBIC: the steepness of recovery (RFC 9438, section 5.1)."""
     freeze_floor_seconds: float = 1.0
     """A throttled account sends nothing for at least this long; most plans count whole seconds."""
-    freeze_doubling_cap_seconds: float = 8.0
-    """Throttles in a row double the pause up to here, so that a returning provider is noticed within seconds."""
+    freeze_doubling_cap_seconds: float = 16.0
+    """Throttles in a row double the pause up to here: longer than the longest penalty box we know (10 s), so that one
+    nobody told us of is left in the end, and short enough that a returning provider is noticed within seconds."""
+    freeze_memory_seconds: float = 600.0
+    """How long a penalty that was found out by doubling is remembered as the first pause of the next throttle."""
+    ceiling_fraction: float = 0.99
+    """Of the contract's rate, the most we ever learn: their second and ours are not the same."""
+    careful_growth: float = 0.015
+    """Beyond the plateau, more by this part of it for each step in which the provider could have objected …"""
+    careful_steps: float = 8.0
+    """… and after so many steps along the cubic curve: the mark is not where it was."""
+    plateau_margin: float = 0.03
+    """After a cut we settle this far below the rate that was refused: below it there is room for jitter, above it
+    every further per cent is paid with throttles."""
+    patience: float = 6.0
+    """How many times over a throttle's cost must be earned before the next one is risked."""
+    patience_cap_seconds: float = 900.0
+    """The longest we keep to a plateau without trying for more: plans are upgraded, nodes added."""
     freeze_cap_seconds: float = 300.0
     """The longest pause a provider can ask of us; a larger Retry-After is a fault, or an attack."""
     freeze_spread: float = 0.05
@@ -85,6 +121,30 @@ class LimiterSettings:
     """Of all tokens, kept for head and finality."""
     backfill_share: float = 0.5
     """The most that catching up may take, and only of what is left over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencySettings:
+    """How many requests in flight a provider's slowness teaches, for each kind of work."""
+
+    first: int = 8
+    """To begin with: enough to see whether more would be answered as soon."""
+    least: int = 2
+    """Below two a single slow answer is everything that is known."""
+    most: int = 64
+    """No plan we know serves more of one kind at once without queueing them."""
+    smoothing: float = 0.2
+    """How much of the way to the new limit each round goes."""
+    tolerance: float = 2.0
+    """Answers may take this many times their usual before it is called a queue; ordinary spread stays below."""
+    noise_seconds: float = 0.05
+    """Below this nobody's time is told apart from our own scheduling."""
+    round_answers: int = 10
+    """Good answers in a round at least: of fewer a median says little."""
+    stale_factor: float = 1.02
+    """With each round what was usual may be this much slower."""
+    timeout_factor: float = 0.8
+    """What is left of the limit after a time-out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +161,24 @@ class BreakerSettings:
     """The rule for quiet times: so many failures without one success between them …"""
     silent_seconds: float = 2.0
     """… over at least this long, so that one lost connection with eight calls on it is not a verdict."""
-    open_seconds: float = 5.0
-    """The first pause; a restart behind a load balancer takes about as long."""
+    slow_ratio: float = 0.6
+    """So many of the answers beyond all use, and it is an outage too …"""
+    slow_factor: float = 3.0
+    """… where beyond use is more than so many times what is usual at this provider …"""
+    slow_seconds: float = 2.0
+    """… and more than this, below which slowness is nobody's outage."""
+    open_seconds: float = 1.0
+    """The shortest pause: one lost request a second is what an outage may cost."""
+    outage_part: float = 0.1
+    """A pause lasts for this part of the outage so far, and so a recovery is noticed within it …"""
     open_cap_seconds: float = 300.0
-    """Each relapse doubles the pause up to here."""
+    """… but not later than this."""
     spread: float = 0.2
     """Each pause is longer or shorter by up to this part, so that breakers don't close in step."""
     probes_to_close: int = 3
     """Good answers in a row, while half open, that close it."""
-    calm_seconds: float = 60.0
-    """Closed for this long, the doubling is forgotten."""
+    calm_seconds: float = 10.0
+    """Closed for this long, the outage is over and a next one begins anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +201,15 @@ class PoolSettings:
     """… and last, when the same provider must be asked again."""
     unsupported_ttl_seconds: float = 600.0
     """How long a method that a provider refused is not asked of it again; plans and nodes are upgraded."""
+    shed_delay_seconds: float = 0.5
+    """Somebody more urgent has waited for longer than this …"""
+    shed_after_seconds: float = 1.0
+    """… for so long: then backfill is sent away, and after as long again quorum re-reads."""
+    hedge_fraction: float = 0.05
+    """Of the reads that may be asked a second time because they take unusually long."""
+    hedge_floor_seconds: float = 0.02
+    """Not before this: below it the second question costs more than the wait."""
     urgent_slots: int = 2
     """Requests in flight at each provider that only broadcasts and own-transaction status may use."""
+    concurrency: ConcurrencySettings = field(default_factory=ConcurrencySettings)
     breaker: BreakerSettings = field(default_factory=BreakerSettings)

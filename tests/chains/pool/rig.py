@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import count
 
 import msgspec
 
@@ -16,6 +17,7 @@ from chains.pool.provider import Provider
 from chains.pool.recorded import Play, RecordedTransport, Script, sequence
 from chains.pool.settings import LimiterSettings, PoolSettings, ProviderSettings
 
+_QUESTIONS = count()
 NUMBER = msgspec.json.Decoder(int)
 
 ONE = Play(result=b"1")
@@ -48,6 +50,8 @@ def a_call(
     deadline: float = 10.0,
     broadcast: bool = False,
 ) -> Call:
+    """Without parameters each call is a question of its own, so that none is answered by another's answer."""
+    params = params or (next(_QUESTIONS),)
     return Call(method=method, params=params, priority=priority, deadline=deadline, broadcast=broadcast)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -33,7 +34,7 @@ def test_half_of_twenty_calls_in_the_window_open_it() -> None:
     assert breaker.state(now) is State.CLOSED
     calls(breaker, now, Blame.FAILURE)
     assert breaker.state(now) is State.OPEN
-    assert breaker.ready_at(now) == now + 5.0
+    assert breaker.ready_at(now) == now + 1.0
 
 
 def test_old_failures_leave_the_window() -> None:
@@ -90,21 +91,40 @@ def test_a_probe_that_vanishes_frees_its_place() -> None:
     assert breaker.state(5.0) is State.HALF_OPEN
 
 
-def test_each_relapse_doubles_the_pause_up_to_its_cap_and_calm_forgets() -> None:
-    breaker = opened()
-    now, pauses = 0.0, []
-    for _ in range(9):
+def test_a_pause_is_a_tenth_of_the_outage_so_far_up_to_its_cap_and_calm_forgets() -> None:
+    breaker = ErrorBreaker("p", PLAIN)
+    calls(breaker, 0.0, *[Blame.FAILURE] * 20)
+    now = 0.0
+    while now < 9_000.0:
         until = breaker.ready_at(now)
         assert until is not None
-        pauses.append(until - now)
+        assert until - now == pytest.approx(min(max(1.0, 0.1 * now), 300.0))
         now = until
         calls(breaker, now, Blame.FAILURE)
-    assert pauses == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
     now = (breaker.ready_at(now) or 0.0) + 1.0
     calls(breaker, now, *[Blame.SUCCESS] * 3)
     assert breaker.state(now) is State.CLOSED
-    calls(breaker, now + 61.0, *[Blame.FAILURE] * 20)
-    assert breaker.ready_at(now + 61.0) == now + 66.0
+    calls(breaker, now + 5.0, *[Blame.FAILURE] * 20)
+    assert breaker.ready_at(now + 5.0) == pytest.approx(now + 305.0), "five good seconds are a gap in the same outage"
+    now += 310.0
+    calls(breaker, now, *[Blame.SUCCESS] * 3)
+    calls(breaker, now + 11.0, *[Blame.FAILURE] * 20)
+    assert breaker.ready_at(now + 11.0) == now + 12.0
+
+
+def test_answers_slow_beyond_use_open_it_when_they_are_most_of_all() -> None:
+    breaker = ErrorBreaker("p", PLAIN)
+
+    def answered(*, slow: bool) -> None:
+        breaker.leave(breaker.enter(0.0), 0.0, Blame.SUCCESS, slow=slow)
+
+    for _ in range(9):
+        answered(slow=False)
+    for _ in range(13):
+        answered(slow=True)
+    assert breaker.state(0.0) is State.CLOSED
+    answered(slow=True)
+    assert breaker.state(0.0) is State.OPEN
 
 
 def test_calls_from_before_the_break_say_nothing_about_the_probes() -> None:
@@ -130,7 +150,7 @@ def test_pauses_are_spread_by_a_fifth_and_differ_between_providers() -> None:
         calls(breaker, 0.0, *[Blame.FAILURE] * 20)
         pauses.add(breaker.ready_at(0.0))
     assert len(pauses) == 4
-    assert all(pause is not None and 4.0 <= pause <= 6.0 for pause in pauses)
+    assert all(pause is not None and 0.8 <= pause <= 1.2 for pause in pauses)
 
 
 def test_a_latch_keeps_its_first_reason_until_a_person_has_looked() -> None:

@@ -305,9 +305,9 @@ def test_half_open_sends_one_probe_however_many_wait() -> None:
             await fails(rig.pool.call(a_call(), NUMBER))
         before = rig.sent()["a"]
         assert rig.pool.health(rig.loop.time())[0].error_breaker is State.OPEN
-        phase["play"] = Play(result=b"1", after=1.0)
+        phase["play"] = Play(result=b"1", after=3.0)
         crowd = [asyncio.create_task(rig.pool.call(a_call(deadline=30.0), NUMBER)) for _ in range(10)]
-        await asyncio.sleep(6.5)
+        await asyncio.sleep(2.5)
         assert rig.sent()["a"] == before + 1
         assert await asyncio.gather(*crowd) == [1] * 10
         assert rig.pool.health(rig.loop.time())[0].error_breaker is State.CLOSED
