@@ -17,7 +17,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,12 @@ LONGEST = 7 * 86_400.0
 
 TEXT_LIMIT = 256 * 1024
 """Bytes of a script: a thousand steps with notes."""
+
+
+DEPTH_LIMIT = 64
+"""Brackets open at once, those in texts included: layers of flapping of some of … end long before."""
+
+_NESTING = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +58,9 @@ def read_script(text: bytes, *, toml: bool) -> Script:
     """A script from TOML or JSON. Raises `FaultInvalid`, naming the step."""
     if len(text) > TEXT_LIMIT:
         raise FaultInvalid(f"a script of more than {TEXT_LIMIT} bytes")
+    if max(accumulate(_NESTING.get(byte, 0) for byte in text), default=0) > DEPTH_LIMIT:
+        # Before the decoder, whose own limit is the interpreter's, which other code may have raised past the C stack.
+        raise FaultInvalid(f"nested in a depth of more than {DEPTH_LIMIT}")
     try:
         document = msgspec.toml.decode(text) if toml else msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as exc:
