@@ -256,8 +256,8 @@ class Pool:
             if choice.provider is not None:
                 return choice.provider.begin(now, call.priority, call.method)
         # Sent later than this it could not be answered in time. Whoever is late already may still go if there is room.
-        usual = min(provider.service.usual(method_class(call.method)) for provider in providers)
-        start_by = max(deadline - usual, now)
+        ample = min(provider.service.ample(method_class(call.method)) for provider in providers)
+        start_by = max(deadline - min(ample, call.deadline / 2.0), now)
         self._refuse_if_too_late(call, start_by, now)
         ticket = Ticket(call, start_by, inquiry, providers, now)
         waiter = ticket.payload = _Waiter()

@@ -192,7 +192,12 @@ def _number(text: str, highest: int) -> int:
 def _tokens(draft: Draft) -> dict[str, Token]:
     named: dict[str, Token] = {}
     for token in draft.tokens:
-        check_token(token)
+        try:
+            check_token(token)
+        except Permanent as exc:
+            if exc.code == "token_malformed":
+                raise _invalid(exc.message) from exc
+            raise
         if token.address in named:
             raise _invalid(f"token {cap(token.address)} is listed twice")
         if token.address != NATIVE:
