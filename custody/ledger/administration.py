@@ -21,8 +21,6 @@ from custody.ledger.roles import Role
 from custody.ledger.state import Asset, State
 from custody.policy.parameters import BY_NAME, Parameter, Scope
 
-FAMILIES = ("evm", "solana")
-
 
 def proposal_digest(said: tx.Transaction) -> str:
     """What two admins must agree on: everything in the payload but its sequence number."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from custody.ledger import events as ev
 from custody.ledger.amounts import LIMIT
-from custody.ledger.holds import content
+from custody.ledger.holds import content, row_of
 from custody.ledger.lifecycle import ATTEMPT, DEPOSIT, OPEN_WITHDRAWALS, WITHDRAWAL
 from custody.ledger.state import (
     Address,
@@ -20,7 +20,6 @@ from custody.ledger.state import (
     Cursor,
     Deposit,
     Endorsed,
-    Hold,
     Key,
     Lane,
     NonceSlot,
@@ -288,21 +287,7 @@ def _batch(state: State, event: ev.BatchBooked) -> None:
 
 
 def _held(state: State, event: ev.HoldSet) -> None:
-    row = Hold(
-        chain=event.chain,
-        asset=event.asset,
-        account=event.account,
-        wallet=event.wallet,
-        provider=event.provider,
-        direction=event.direction,
-        origin=event.origin,
-        cause=event.cause,
-        reason=event.reason,
-        actor=event.actor,
-        since=event.since,
-        until=event.until,
-    )
-    state.holds.put((event.hold,), row)
+    state.holds.put((event.hold,), row_of(event))
 
 
 def _lifted(state: State, event: ev.HoldLifted) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from custody.ledger import events as ev
 from custody.ledger.state import Hold, State
 
 DIRECTIONS = ("deposits", "withdrawals", "both", "transfers", "all")
@@ -66,3 +67,21 @@ def content(hold: Hold) -> str:
         hold.reason, hold.actor, str(hold.until),
     ]  # fmt: skip
     return hashlib.sha256("\0".join(fields).encode()).hexdigest()
+
+
+def row_of(event: ev.HoldSet) -> Hold:
+    """The hold that an event puts in force."""
+    return Hold(
+        chain=event.chain,
+        asset=event.asset,
+        account=event.account,
+        wallet=event.wallet,
+        provider=event.provider,
+        direction=event.direction,
+        origin=event.origin,
+        cause=event.cause,
+        reason=event.reason,
+        actor=event.actor,
+        since=event.since,
+        until=event.until,
+    )

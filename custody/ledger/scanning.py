@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import msgspec
-
 from custody.ledger import events as ev
 from custody.ledger import transactions as tx
 from custody.ledger.amounts import check_integer
@@ -18,10 +16,10 @@ from custody.ledger.booking import Booking, TransactionFacts, book
 from custody.ledger.bounds import overflows
 from custody.ledger.context import Context
 from custody.ledger.deposits import release
-from custody.ledger.holds import in_force
+from custody.ledger.holds import in_force, row_of
 from custody.ledger.outcomes import NATIVE
 from custody.ledger.rejections import Rejection
-from custody.ledger.state import Cursor, Hold, State
+from custody.ledger.state import Cursor, State
 
 
 def decide_scanned(state: State, said: tx.ChainScanned, context: Context) -> tuple[ev.Event, ...] | Rejection:
@@ -46,7 +44,7 @@ def decide_scanned(state: State, said: tx.ChainScanned, context: Context) -> tup
     events: list[ev.Event] = [ev.CursorMoved(chain=said.chain, blocks=said.blocks)]
     for facts in _by_transaction(said):
         events.extend(book(state, booking, facts, context))
-    held = in_force(state) + tuple((hold.hold, _row(hold)) for hold in booking.holds)
+    held = in_force(state) + tuple((hold.hold, row_of(hold)) for hold in booking.holds)
     events.extend(release(state, held, booking.recorded))
     return Rejection.AMOUNT_TOO_LARGE if overflows(state, events) else tuple(events)
 
@@ -120,8 +118,3 @@ def _group(groups: dict[str, TransactionFacts], name: str, position: int) -> Tra
     return groups.setdefault(
         name, TransactionFacts(name=name, position=position, deposits=[], movements=[], outcome=None)
     )
-
-
-def _row(hold: ev.HoldSet) -> Hold:
-    fields = {name: getattr(hold, name) for name in Hold.__struct_fields__}
-    return msgspec.convert(fields, Hold)

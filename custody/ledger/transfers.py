@@ -12,8 +12,6 @@ from custody.ledger.identifiers import HOUSE_FEES, available
 from custody.ledger.rejections import Rejection
 from custody.ledger.state import State
 
-MAX_LEGS = 1000
-
 
 def content_of(said: tx.TransferBatch) -> str:
     """What makes a batch id's second use a repeat or a conflict."""

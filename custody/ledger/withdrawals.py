@@ -144,9 +144,3 @@ def decide_cancelled(state: State, said: tx.WithdrawalCancelled, context: Contex
         ev.WithdrawalMoved(withdrawal=said.id, move="cancel", reason=said.reason),
         ev.Posted(asset=row.asset, legs=legs),
     )
-
-
-def is_held(state: State, asset: str, chain: str, account: str) -> tuple[str, ...]:
-    """The holds that keep a queued withdrawal waiting."""
-    scope = Scope(direction="withdrawals", chain=chain, asset=asset, account=account)
-    return stopping(in_force(state), scope)
