@@ -118,6 +118,19 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     finalized: Block
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What one provider says of the chain's end. Positions; None: it didn't say.
+
+    `confirms` is whether it holds, at the cursor's position, the very block that we built on: None when it has nothing
+    to say there (it lags, it has pruned, it did not answer).
+    """
+
+    provider: str
+    latest: int | None
+    finalized: int | None
+    confirms: bool | None
+
+
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
     """What an address held of a token at a known finalized position; `amount` in representation's units."""
 

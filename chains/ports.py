@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from chains.observations import Absence, Balance, Block, Head, Range
+from chains.observations import Absence, Balance, Block, Head, Range, Source
 
 
 class Tier(StrEnum):
@@ -153,6 +153,12 @@ class Adapter(Composer, Protocol):
 
     async def head(self) -> Head:
         """Where the chain stands."""
+        ...
+
+    async def sources(self, cursor: Block) -> tuple[Source, ...]:
+        """Where each provider stands, and whether it agrees about the cursor's block. In the order of the
+        configuration; who may not be asked now is left out. Heights are reported to the pool; who denies a block that
+        others confirm is reported for it. Never raises for a provider's failure."""
         ...
 
     async def block(self, position: int) -> Block | None:

@@ -37,6 +37,22 @@ class Tampered:
         honest = await self._inner.call(call, _RAW)
         return decoder.decode(msgspec.json.encode(lie(honest)))
 
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        """As the inner upstream, with the lie if this is the liar."""
+        lie = self.lies.get(call.method)
+        if lie is None or self.liar not in (provider, EVERYBODY):
+            return await self._inner.call_from(provider, call, decoder)
+        honest = await self._inner.call_from(provider, call, _RAW)
+        return decoder.decode(msgspec.json.encode(lie(honest)))
+
+    def preferred(self) -> tuple[str, ...]:
+        """As the inner upstream."""
+        return self._inner.preferred()
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        """As the inner upstream."""
+        self._inner.report_heights(provider, latest=latest, finalized=finalized)
+
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         """As the inner upstream, with the lie in the liar's answer."""
         lie = self.lies.get(call.method)

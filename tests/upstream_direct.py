@@ -117,6 +117,17 @@ class DirectUpstream:
             raise last
         raise NoProvider("no_provider", f"no provider is configured for {self.chain}")
 
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        """That provider's answer."""
+        return await self._ask(provider, call, decoder)
+
+    def preferred(self) -> tuple[str, ...]:
+        """All names, in the order given."""
+        return tuple(self.urls)
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        """Nothing is chosen by height here."""
+
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         """All providers' answers, in the order of the URLs."""
 

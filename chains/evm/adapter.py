@@ -11,7 +11,7 @@ from chains.evm import codec, composer, facts
 from chains.evm.broadcaster import Broadcaster
 from chains.evm.rpc import FINALIZED, EvmRpc
 from chains.evm.watcher import Watcher
-from chains.observations import NATIVE, Absence, Balance, Block, Head, Range
+from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
 from chains.pool.calls import Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
 
@@ -132,6 +132,10 @@ class EvmAdapter:
     async def head(self) -> Head:
         """See the port."""
         return await self._watcher.head()
+
+    async def sources(self, cursor: Block) -> tuple[Source, ...]:
+        """See the port."""
+        return await self._watcher.sources(cursor)
 
     async def block(self, position: int) -> Block | None:
         """See the port; never None here."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from chains.errors import Retryable
 from chains.evm import codec, facts, finality
 from chains.evm.rpc import FINALIZED, LATEST, EvmRpc
-from chains.observations import Block, Head, Range
+from chains.observations import Block, Head, Range, Source
 from chains.pool.calls import Priority
 from chains.ports import WatchList
 
@@ -45,6 +45,25 @@ class Watcher:
         if latest.position < finalized.position:
             raise Retryable("inconsistent", f"latest {latest.position} is behind finalized {finalized.position}")
         return Head(latest=latest, finalized=finalized)
+
+    async def sources(self, cursor: Block) -> tuple[Source, ...]:
+        """See `chains.ports.Adapter.sources`."""
+        finalized, latest, held = await asyncio.gather(
+            self._rpc.headers(FINALIZED), self._rpc.headers(LATEST), self._rpc.headers(cursor.position)
+        )
+        newest = {a.provider: codec.place(a.value).position for a in latest if a.value is not None}
+        final = {a.provider: codec.place(a.value).position for a in finalized if a.value is not None}
+        blocks = {a.provider: codec.place(a.value) for a in held if a.value is not None}
+        self._report(cursor, finality.judge(cursor, list(blocks.items())))
+        asked = {a.provider for a in (*finalized, *latest, *held)}
+        sources = []
+        for name in self._rpc.upstream.providers():
+            if name not in asked:
+                continue
+            self._rpc.upstream.report_heights(name, latest=newest.get(name), finalized=final.get(name))
+            confirms = blocks[name].hash == cursor.hash if name in blocks else None
+            sources.append(Source(provider=name, latest=newest.get(name), finalized=final.get(name), confirms=confirms))
+        return tuple(sources)
 
     async def block(self, position: int) -> Block:
         """The finalized block at a position. Raises `Retryable` (`not_yet`) above the finalized mark."""
@@ -157,12 +176,16 @@ class Watcher:
         judgement = finality.judge(
             cursor, [(a.provider, None if a.value is None else codec.place(a.value)) for a in answers]
         )
+        self._report(cursor, judgement)
+        return finality.verdict(cursor, judgement)
+
+    def _report(self, cursor: Block, judgement: finality.Judgement) -> None:
+        """A strike for who denies a block that somebody else still has."""
         if judgement.agreeing:
             for provider in judgement.contradicting:
                 self._rpc.upstream.report_integrity(
                     provider, f"{self._chain}: another finalized block at {cursor.position} than {cursor.hash}"
                 )
-        return finality.verdict(cursor, judgement)
 
 
 def _same_block(block: codec.FullBlock, hashes: Iterable[str]) -> None:

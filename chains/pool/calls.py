@@ -65,8 +65,21 @@ class Upstream(Protocol):
         provider's failure: that is the answer's `error`. Empty when no provider may be asked."""
         ...
 
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        """Put the call once to that provider and nobody else: a quorum's members are asked one by one. Raises as
+        `call` does, `NoProvider` when it may not be asked now."""
+        ...
+
     def providers(self) -> tuple[str, ...]:
         """Names of all configured providers, whether they may be asked now or not."""
+        ...
+
+    def preferred(self) -> tuple[str, ...]:
+        """Names of those that may be asked now, the one to ask first first."""
+        ...
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        """Remember how far a provider says the chain is; None leaves a value as it was."""
         ...
 
     def report_integrity(self, provider: str, reason: str) -> None:

@@ -88,5 +88,15 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     finalized: int | None
     learned_concurrency: dict[str, int] = {}
     """Requests in flight that its slowness allows now, by kind of work."""
+    cordoned: str = ""
+    """Why a person, or the proof of a lie, keeps it out; empty when nobody does."""
     unknown_errors: int = 0
     """Answers that no row of the classification knows: each deserves a row, and a person's look."""
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """One class's calls since the pool began. `answered`: a provider's useful word came in time, be it the value, the
+    chain's verdict or "not here"."""
+
+    offered: int = 0
+    answered: int = 0

@@ -20,8 +20,8 @@ import msgspec
 from chains.errors import ChainError, NoProvider, Retryable, cap
 from chains.pool.breaker import State
 from chains.pool.calls import Answer, Call, Priority
-from chains.pool.classify import Classification, Fault, Kind, classify, classify_fault
-from chains.pool.events import PoolEvents, ProviderHealth, Unobserved
+from chains.pool.classify import TREATMENT, Blame, Classification, Fault, Kind, classify, classify_fault
+from chains.pool.events import PoolEvents, ProviderHealth, Traffic, Unobserved
 from chains.pool.flights import Flight, Flights
 from chains.pool.jsonrpc import Request, read, undecodable
 from chains.pool.limiter import Accounts
@@ -126,6 +126,8 @@ class Pool:
         self._shedding = Shedding(self._settings)
         self._sent_away: tuple[Priority, ...] = ()
         self._flights = Flights()
+        self._offered = [0] * len(Priority)
+        self._answered = [0] * len(Priority)
         self._request_id = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
@@ -186,9 +188,11 @@ class Pool:
     async def _inquire(self, call: Call, decoder: msgspec.json.Decoder[T], deadline: float) -> _Attempt:
         """The whole story of one call: ask, fail over, give up. Returns the attempt that was answered."""
         inquiry = Inquiry(self.chain, call.method, self._settings.max_attempts)
+        self._offered[call.priority] += 1
         while True:
             permit = await self._admit(call, deadline, inquiry, self._providers)
             attempt = await self._attempt(permit, call, decoder, deadline, inquiry)
+            self._count_answer(call, attempt)
             if attempt.found is None:
                 return attempt
             if call.broadcast:
@@ -196,6 +200,27 @@ class Pool:
             step = inquiry.note(permit.provider.name, attempt.found, self._names)
             if step is Step.STOP or not await self._may_go_on(step, call, inquiry, deadline):
                 raise inquiry.error(self._names) from attempt.cause
+
+    def _count_answer(self, call: Call, attempt: _Attempt) -> None:
+        if attempt.found is None or TREATMENT[attempt.found.kind].blame is Blame.SUCCESS:
+            self._answered[call.priority] += 1
+
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        """See `Upstream.call_from`."""
+        answer = await self._ask_one(self._by_name[provider], call, decoder, self._clock() + call.deadline)
+        if answer is None:
+            why = self._by_name[provider].obstacle(self._clock()) or "may not be asked now"
+            raise NoProvider("no_provider", f"{self.chain}: {call.method}: {provider}: {why}")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value  # type: ignore[return-value]  # without an error there is the decoder's value
+
+    def preferred(self) -> tuple[str, ...]:
+        """See `Upstream.preferred`: nobody in trouble before anybody who is not, then the least busy."""
+        now = self._clock()
+        able = [provider for provider in self._providers if not provider.obstacle(now)]
+        able.sort(key=lambda p: (p.failing_since is not None, p.slots.in_flight / p.slots.limit, p.asked, p.order))
+        return tuple(provider.name for provider in able)
 
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         """See `Upstream.call_each`. In the order of the configuration."""
@@ -211,6 +236,16 @@ class Pool:
         """Remember how far a provider says the chain is, for `health` and for choosing the freshest."""
         self._by_name[provider].report_heights(latest, finalized)
 
+    def cordon(self, provider: str, reason: str) -> None:
+        """Keep a provider out, for `reason` (never empty), until `uncordon`. What is on its way to it comes home."""
+        self._by_name[provider].cordoned = cap(reason)
+        self._dispatch()
+
+    def uncordon(self, provider: str) -> None:
+        """Let it in again; its latches stay as they are."""
+        self._by_name[provider].cordoned = ""
+        self._dispatch()
+
     def release(self, provider: str) -> None:
         """Open a provider's latches (quarantine, refused key), because a person has looked."""
         self._by_name[provider].release()
@@ -220,6 +255,13 @@ class Pool:
     def health(self, now: float) -> tuple[ProviderHealth, ...]:
         """A snapshot of every provider, in the order of the configuration; `now` by the pool's clock."""
         return tuple(provider.health(now) for provider in self._providers)
+
+    def traffic(self) -> dict[Priority, Traffic]:
+        """What has been asked of the pool since it began, and how much of it was answered, by class."""
+        return {
+            priority: Traffic(offered=self._offered[priority], answered=self._answered[priority])
+            for priority in Priority
+        }
 
     def queue_depths(self) -> dict[Priority, int]:
         """How many calls are waiting, by class."""
@@ -534,6 +576,7 @@ class Pool:
         """One provider's answer to a call put to all; None when it may not be asked."""
         inquiry = Inquiry(self.chain, call.method, 1)
         inquiry.silent.update(name for name in self._names if name != provider.name)
+        self._offered[call.priority] += 1
         try:
             permit = await self._admit(call, deadline, inquiry, (provider,))
         except NoProvider:
@@ -541,6 +584,7 @@ class Pool:
         except ChainError as exc:
             return Answer[T](provider.name, None, exc)
         attempt = await self._attempt(permit, call, decoder, deadline, inquiry)
+        self._count_answer(call, attempt)
         if attempt.found is None:
             value: T = attempt.value  # type: ignore[assignment]  # the decoder of this very call made it a T
             return Answer[T](provider.name, value, None)

@@ -48,6 +48,7 @@ class Provider:
         "asked",
         "auth",
         "breaker",
+        "cordoned",
         "failing_since",
         "finalized",
         "integrity",
@@ -73,6 +74,7 @@ class Provider:
         self.service = ServiceTime()
         self.asked = 0
         self.unknown_errors = 0
+        self.cordoned = ""
         self.latest: int | None = None
         self.finalized: int | None = None
         self.failing_since: float | None = None
@@ -86,7 +88,7 @@ class Provider:
         if self._unsupported:
             until = self._unsupported.get(method, 0.0)
             if until > now:
-                return NEVER if self.auth.reason or self.integrity.reason else until
+                return NEVER if self._kept_out() else until
         return self._ready_at(now, priority, method, method_class(method))
 
     def open_at(self, now: float, priority: Priority, kind: MethodClass | None) -> float | None:
@@ -94,7 +96,7 @@ class Provider:
         return self._ready_at(now, priority, "", kind)
 
     def _ready_at(self, now: float, priority: Priority, method: str, kind: MethodClass | None) -> float | None:
-        if self.auth.reason or self.integrity.reason:
+        if self._kept_out():
             return NEVER
         broken_until = self.breaker.ready_at(now)
         limited_until = self.limiter.ready_at(now, priority, method)
@@ -106,6 +108,9 @@ class Provider:
         slots = self.slots
         free = slots.free(priority, kind) if kind else any(slots.free(priority, each) for each in MethodClass)
         return now if free else None
+
+    def _kept_out(self) -> bool:
+        return bool(self.auth.reason or self.integrity.reason or self.cordoned)
 
     def begin(self, now: float, priority: Priority, method: str) -> Permit:
         """Take a permit. Only when `ready_at` is `now`."""
@@ -192,7 +197,7 @@ class Provider:
 
     def shut(self, now: float) -> bool:
         """Whether nobody may ask it now, whatever they ask and however long they wait for a place."""
-        if self.auth.reason or self.integrity.reason or now < self.limiter.frozen_until():
+        if self._kept_out() or now < self.limiter.frozen_until():
             return True
         return self.breaker.state(now) is State.OPEN
 
@@ -202,6 +207,8 @@ class Provider:
             return f"quarantined: {self.integrity.reason}"
         if self.auth.reason:
             return f"locked out: {self.auth.reason}"
+        if self.cordoned:
+            return f"cordoned: {self.cordoned}"
         if self.breaker.state(now) is State.OPEN:
             at = self.breaker.ready_at(now)
             assert at is not None
@@ -248,6 +255,7 @@ class Provider:
             concurrency=self.slots.limit,
             learned_concurrency={str(kind): int(self.slots.gradients[kind].limit) for kind in MethodClass},
             unknown_errors=self.unknown_errors,
+            cordoned=self.cordoned,
             learned_rate=self.limiter.rate(now),
             contract_rate=self.limiter.contract,
             tokens=self.limiter.tokens(now),

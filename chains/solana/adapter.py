@@ -13,7 +13,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from chains.errors import AddressError, Integrity, NoProvider, Permanent, Retryable, cap
-from chains.observations import NATIVE, Absence, Balance, Block, Head, Range
+from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
 from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
 from chains.solana import codec, composer
@@ -99,6 +99,10 @@ class SolanaAdapter:
     async def head(self) -> Head:
         """Newest confirmed and newest finalized block."""
         return await self._watcher.head()
+
+    async def sources(self, cursor: Block) -> tuple[Source, ...]:
+        """See the port."""
+        return await self._watcher.sources(cursor)
 
     async def block(self, position: int) -> Block | None:
         """The agreed finalized block at a slot; None where it was provably skipped."""

@@ -147,6 +147,14 @@ class SolanaRpc:
         """The newest slot with a block at a commitment."""
         return await self.upstream.call(_call("getSlot", {"commitment": commitment}, at=Priority.HEAD), _COUNT)
 
+    async def slot_each(self, commitment: str) -> tuple[Answer[int], ...]:
+        """The same from every provider."""
+        return await self.upstream.call_each(_call("getSlot", {"commitment": commitment}, at=Priority.HEAD), _COUNT)
+
+    async def header_each(self, slot: int) -> tuple[Answer[Header | None], ...]:
+        """The finalized block's place alone, from every provider."""
+        return await self.upstream.call_each(_block_call(slot, "none", FINALIZED, at=Priority.QUORUM), _HEADER)
+
     async def slots(self, first: int, last: int, commitment: str) -> list[int]:
         """Slots in [first, last] that any provider lists a block for, ascending: a hint, for nodes leave some out.
 

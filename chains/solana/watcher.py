@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from chains.errors import ChainError, Integrity, NoProvider, Retryable
-from chains.observations import Block, Head, Outcome, Range
+from chains.observations import Block, Head, Outcome, Range, Source
 from chains.ports import WatchList
 from chains.solana.codec import (
     DECODER,
@@ -60,6 +60,29 @@ class Watcher:
     async def head(self) -> Head:
         """The newest confirmed and the newest finalized block. Raises `Retryable` (`not_yet`)."""
         return Head(latest=await self._tip(CONFIRMED), finalized=await self._tip(FINALIZED))
+
+    async def sources(self, cursor: Block) -> tuple[Source, ...]:
+        """See `chains.ports.Adapter.sources`."""
+        finalized, latest, held = await asyncio.gather(
+            self.rpc.slot_each(FINALIZED), self.rpc.slot_each(CONFIRMED), self.rpc.header_each(cursor.position)
+        )
+        newest = {a.provider: a.value for a in latest if a.value is not None}
+        final = {a.provider: a.value for a in finalized if a.value is not None}
+        hashes = {a.provider: place(cursor.position, a.value).hash for a in held if a.value is not None}
+        if cursor.hash in hashes.values():
+            for name, other in hashes.items():
+                if other != cursor.hash:
+                    where = f"slot {cursor.position}"
+                    self.rpc.upstream.report_integrity(name, f"{where}: {other} where others have {cursor.hash}")
+        asked = {a.provider for a in finalized} | {a.provider for a in latest} | {a.provider for a in held}
+        sources = []
+        for name in self.rpc.upstream.providers():
+            if name not in asked:
+                continue
+            self.rpc.upstream.report_heights(name, latest=newest.get(name), finalized=final.get(name))
+            confirms = hashes[name] == cursor.hash if name in hashes else None
+            sources.append(Source(provider=name, latest=newest.get(name), finalized=final.get(name), confirms=confirms))
+        return tuple(sources)
 
     async def block(self, position: int) -> Block | None:
         """The finalized block at a slot, None when a later block proves the slot skipped.

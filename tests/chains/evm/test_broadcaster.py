@@ -80,6 +80,15 @@ class Scripted:
     async def call(self, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
         raise AssertionError(f"{call.method} is not put to everybody")
 
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        raise AssertionError(f"{call.method} is not put to one alone")
+
+    def preferred(self) -> tuple[str, ...]:
+        return ("p",)
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        raise AssertionError("nobody asked for heights")
+
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         self.asked.append(call.method)
         if call.method == "eth_sendRawTransaction":

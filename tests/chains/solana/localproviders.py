@@ -46,6 +46,7 @@ class LocalUpstream:
         self.unavailable: set[str] = set()
         self.strikes: list[tuple[str, str]] = []
         self.asked: list[tuple[str, Call]] = []
+        self.heights: dict[str, tuple[int | None, int | None]] = {}
 
     def providers(self) -> tuple[str, ...]:
         return tuple(self.tempers)
@@ -61,6 +62,17 @@ class LocalUpstream:
             except Retryable as exc:
                 trouble = exc
         raise trouble
+
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        if provider in self.unavailable:
+            raise NoProvider("no_provider", f"{provider} may not be asked")
+        return self._ask(provider, call, decoder)
+
+    def preferred(self) -> tuple[str, ...]:
+        return tuple(self._available())
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        self.heights[provider] = (latest, finalized)
 
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         answers: list[Answer[T]] = []

@@ -75,6 +75,15 @@ class FusedUpstream:
     async def call(self, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
         return await self._upstream.call(call, decoder)
 
+    async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
+        return await self._upstream.call_from(provider, call, decoder)
+
+    def preferred(self) -> tuple[str, ...]:
+        return self._upstream.preferred()
+
+    def report_heights(self, provider: str, *, latest: int | None = None, finalized: int | None = None) -> None:
+        self._upstream.report_heights(provider, latest=latest, finalized=finalized)
+
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         if not call.broadcast:
             return await self._upstream.call_each(call, decoder)
