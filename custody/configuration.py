@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from custody.envelope.privatefile import PrivateFileError, read_private
 
@@ -44,6 +44,9 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
 
 Location = Annotated[Path, AfterValidator(_beside_the_file)]
 """A path in a configuration file; a relative one is meant from the folder the file is in."""
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+"""A length of time: more than none, and at most a day."""
 
 M = TypeVar("M", bound=Settings)
 

@@ -16,11 +16,11 @@ import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
 from chains.observations import NATIVE
-from custody.configuration import ConfigurationError, Location, Reading, Settings
+from custody.configuration import ConfigurationError, Location, Reading, Seconds, Settings
 from custody.crosschecks import Named, asset_names, check_policy, content, tables
+from custody.pausemodel import PauseModel
 from custody.policy.parameters import Parameter, Scope
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
@@ -112,15 +112,6 @@ class SweepModel(Settings):
 
     poll_seconds: Seconds = 30.0
     minimum: dict[str, Digits] = Field(default_factory=dict)
-
-
-class PauseModel(Settings):
-    """Automatic holds; see `custody.flows.pausing.PauseSettings`."""
-
-    poll_seconds: Seconds = 0.5
-    grace_seconds: Seconds = 10.0
-    calm_seconds: Seconds = 30.0
-    sick_seconds: Seconds = 5.0
 
 
 class PoolModel(Settings):

@@ -16,6 +16,7 @@ import structlog
 
 from chains.pool.calls import Priority
 from chains.pool.limiter import Accounts
+from chains.pool.pool import Pool
 from custody.configuration import ConfigurationError
 from custody.daemon.compose import ChainParts, open_chain, provider_faults
 from custody.daemon.duties import BrakeDesk, Recipients, Reconciler, RelayDesk
@@ -25,8 +26,10 @@ from custody.execution import Executed, Replica
 from custody.flows.addresses import AddressDesk
 from custody.flows.attempts import AttemptDesk, AttemptSettings
 from custody.flows.condition import Condition
-from custody.flows.deposits import ChainWatch, WatchSettings
-from custody.flows.pausing import HoldExpiry, PauseSettings, ProviderPause
+from custody.flows.cordons import Cordons
+from custody.flows.deposits import ChainWatch, Pacing, WatchSettings
+from custody.flows.expiry import HoldExpiry
+from custody.flows.pausing import Bearings, PauseController
 from custody.flows.reconciliation import Reconciliation
 from custody.flows.roster import Roster
 from custody.flows.signerlink import SignerLink
@@ -34,6 +37,7 @@ from custody.flows.sweeps import Sweeps, SweepSettings
 from custody.flows.withdrawals import Payouts, PayoutSettings
 from custody.journal.journal import Journal
 from custody.journal.tip import tip_path
+from custody.pausing.pace import Stagger
 from custody.sequencer import Busy, Sequencer
 from custody.settings import ChainModel, Everything
 from custody.signing.brake import Brake as Latchfile
@@ -43,6 +47,7 @@ from custody.views.books import Books
 from custody.views.facts import ChainFacts, Facts, Latch
 from custody.views.feed import Feed
 from custody.views.history import History
+from custody.views.queues import Queues
 from custody.views.tallies import Tallies
 from custody.voice import Voice
 
@@ -67,7 +72,8 @@ class ChainNode:
     watch: ChainWatch
     payouts: Payouts
     sweeps: Sweeps
-    pause: ProviderPause
+    cordons: Cordons
+    pause: PauseController
 
 
 class Views:
@@ -112,6 +118,7 @@ class Node:
         self.brake = BrakeDesk(Latchfile(settings.data / "brake.json"), self.signer, self.relay_desk, now_ms)
         self.sequencer.subscribe(self.metrics)
         accounts = Accounts()
+        self.stagger = Stagger()
         self.chains = {
             model.chain: self._chain(open_chain(model, everything.folder, accounts, self.metrics.pools))
             for model in everything.chains
@@ -140,20 +147,36 @@ class Node:
             settings=_attempt_settings(model),
             braked=self.braked,
         )
-        watch = ChainWatch(adapter, self.watcher, views.books, views.roster, condition, _watch_settings(model))
-        payouts = Payouts(desk, views.books, views.roster, self.composer, condition, _payout_settings(model))
+        cordons = Cordons(model.chain, parts.pool, self.relay, views.books)
+        cordons.follow()  # before anybody is asked anything: what was proven in an earlier life still holds
+        pause = PauseController(
+            adapter,
+            condition,
+            parts.pool,
+            cordons,
+            self.relay,
+            views.books,
+            Bearings(
+                clock=now_ms,
+                oldest=Queues(views.books, views.history, views.tallies).oldest,
+                attempt_age=desk.oldest_signed,
+            ),
+            model.pause.for_family(model.family),
+            quorum=_quorum(model),
+            stagger=self.stagger,
+        )
+        pacing = Pacing(allowance=pause.scan_allowance, spent=lambda: _reads(parts.pool))
+        watch = ChainWatch(adapter, self.watcher, views.books, views.roster, condition, _watch_settings(model), pacing)
+        payouts = Payouts(
+            desk, views.books, views.roster, self.composer, condition, _payout_settings(model), pause.payout_share
+        )
         minimum = {asset: int(amount) for asset, amount in sorted(model.sweeps.minimum.items())}
         sweeps = Sweeps(
             desk, views.books, views.roster, SweepSettings(poll_seconds=model.sweeps.poll_seconds, minimum=minimum)
         )
-        pause = ProviderPause(
-            condition,
-            lambda: parts.pool.health(loop.time()),
-            self.relay,
-            views.books,
-            PauseSettings(**model.pause.model_dump()),
+        return ChainNode(
+            parts=parts, condition=condition, watch=watch, payouts=payouts, sweeps=sweeps, cordons=cordons, pause=pause
         )
-        return ChainNode(parts=parts, condition=condition, watch=watch, payouts=payouts, sweeps=sweeps, pause=pause)
 
     def work(self) -> list[Work]:
         """What must run, by name: the writer first."""
@@ -296,6 +319,16 @@ def _other_chains(everything: Everything, books: Books) -> list[str]:
         elif (row.family, row.identity) != (model.family, model.identity):
             problems.append(f"{model.chain}: the ledger has {row.family} {row.identity}, the file something else")
     return problems
+
+
+def _quorum(model: ChainModel) -> int:
+    return min(2, len(model.providers))
+
+
+def _reads(pool: Pool) -> int:
+    """Calls so far of the classes by which a chain is scanned."""
+    traffic = pool.traffic()
+    return sum(traffic[priority].offered for priority in (Priority.LIVE, Priority.QUORUM, Priority.BACKFILL))
 
 
 def _watch_settings(model: ChainModel) -> WatchSettings:

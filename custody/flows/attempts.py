@@ -163,6 +163,16 @@ class AttemptDesk:
             seen.trouble = f"{exc.code}: {exc.message}"
             _log.warning("attempt_trouble", chain=row.chain, attempt=name, code=exc.code, error=exc.message)
 
+    def oldest_signed(self) -> float:
+        """Seconds that the oldest signed attempt has been out, as far as this process knows; 0 when none is."""
+        now = asyncio.get_running_loop().time()
+        ages = [
+            now - seen.since
+            for name, row in self.open()
+            if row.state is AttemptState.SIGNED and (seen := self._seen.get(name)) is not None
+        ]
+        return max(ages, default=0.0)
+
     def troubles(self) -> dict[str, str]:
         """Withdrawals in an attempt that is not well: id → why."""
         troubles: dict[str, str] = {}

@@ -23,6 +23,8 @@ class Condition:
     error: str = ""
     for_a_person: bool = False
     """Looking again will not help: the chain or a provider contradicts itself, or the ledger refuses what was seen."""
+    looking: bool = False
+    """A look at the chain is under way."""
     waiting: dict[str, str] = field(default_factory=dict)
     """Withdrawals that can't go for a reason of the moment: id → why."""
 

@@ -8,8 +8,10 @@ the scanner knows it, and takes balance samples exactly at the cursor for reconc
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -37,13 +39,22 @@ _PASSING = (Rejection.SCAN_STALE.code, Rejection.SCAN_NOT_JOINED.code)
 
 class WatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`poll_seconds` between looks when nothing is new; `range_limit` positions in one range; `backoff_seconds` after
-    a failed look, doubling up to `backoff_cap_seconds`; `identify_seconds` between looks at which chain it is."""
+    a failed look, doubling up to `backoff_cap_seconds`; `identify_seconds` between looks at which chain it is;
+    `pace_cap_seconds`: the longest rest between two ranges while catching up at a pace."""
 
     poll_seconds: float = 1.0
     range_limit: int = 64
     backoff_seconds: float = 0.5
     backoff_cap_seconds: float = 15.0
     identify_seconds: float = 600.0
+    pace_cap_seconds: float = 10.0
+
+
+class Pacing(NamedTuple):
+    """`allowance`: requests a second that scanning may take now; `spent`: requests that reading took so far."""
+
+    allowance: Callable[[], float]
+    spent: Callable[[], int]
 
 
 @dataclass(slots=True)
@@ -64,6 +75,7 @@ class ChainWatch:
         roster: Roster,
         condition: Condition,
         settings: WatchSettings,
+        pacing: Pacing | None = None,
     ) -> None:
         self.chain = adapter.chain
         self._adapter = adapter
@@ -72,6 +84,7 @@ class ChainWatch:
         self._roster = roster
         self._condition = condition
         self._settings = settings
+        self._pacing = pacing
         self._watch = WatchList()
         self._comparison: _Comparison | None = None
         self._most = settings.range_limit
@@ -82,6 +95,9 @@ class ChainWatch:
         """Until cancelled. A chain's trouble is waited out here; anything else is a bug and ends the daemon."""
         backoff = self._settings.backoff_seconds
         while True:
+            loop = asyncio.get_running_loop()
+            began, spent = loop.time(), 0 if self._pacing is None else self._pacing.spent()
+            self._condition.looking = True
             try:
                 moved = await self.step()
             except ChainError as exc:
@@ -92,9 +108,18 @@ class ChainWatch:
                 continue
             except Busy:
                 moved = False
+            finally:
+                self._condition.looking = False
             backoff = self._settings.backoff_seconds
             if not moved:
                 await self._rest()
+            elif self._pacing is not None:
+                cost = self._pacing.spent() - spent
+                await asyncio.sleep(self._owed(cost, self._pacing.allowance(), loop.time() - began))
+
+    def _owed(self, cost: int, allowance: float, took: float) -> float:
+        """Seconds to rest after a range that took so many requests and so long, to keep within the allowance."""
+        return min(max(0.0, cost / allowance - took), self._settings.pace_cap_seconds)
 
     async def _rest(self) -> None:
         """Until the next poll, or sooner when an address waits to be watched."""

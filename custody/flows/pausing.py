@@ -1,65 +1,102 @@
 """Automatic holds: set when a chain can't be trusted to answer, lifted when it can again, with the cause on record.
 
-This flow looks at the pool's health and at how the chain's own workers fare, and speaks to the ledger only through
-holds under the relay's key: `auto:provider`, which it lifts again, and `auto:integrity` where no further look will
-help, which ends by a person's judgement. It also ends operators' holds whose time has run out, which the ledger allows
-the relay by the block's clock alone.
+The rules are `custody.pausing`'s; this flow measures, steps them, and speaks to the ledger only through holds under
+the relay's key: `auto:provider` and `auto:finality`, a hold for each direction, which it lifts again, and
+`auto:integrity` where no further look will help, which ends by a person's judgement.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from typing import NamedTuple
 
-import msgspec
 import structlog
 
+from chains.errors import ChainError
+from chains.observations import Block, Source
+from chains.pool.calls import Priority
 from chains.pool.events import ProviderHealth
+from chains.ports import Adapter
 from custody.flows.condition import Condition
+from custody.flows.cordons import Cordons
 from custody.flows.deposits import accepted
+from custody.flows.ports import PoolControl
 from custody.ledger import transactions as tx
+from custody.ledger.lifecycle import AttemptState
 from custody.ledger.state import Hold
+from custody.pausing.causes import Causes
+from custody.pausing.facts import Finding, Look, SourceFact, standing
+from custody.pausing.machine import Act, Circumstances, Machine, PauseState
+from custody.pausing.pace import Stagger, allowance
+from custody.pausing.settings import PauseSettings
 from custody.sequencer import Busy
 from custody.views.books import Books
 from custody.voice import Voice
 
 _log = structlog.get_logger(__name__)
 
-
-class PauseSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`poll_seconds` between looks. A chain is held after nobody answered for `grace_seconds`, and released after
-    looks at it have succeeded for `calm_seconds`. A provider that has failed for `sick_seconds` without one good
-    answer counts as not to be asked."""
-
-    poll_seconds: float = 0.5
-    grace_seconds: float = 10.0
-    calm_seconds: float = 30.0
-    sick_seconds: float = 5.0
+DIRECTIONS = ("deposits", "withdrawals")
 
 
-class ProviderPause:
-    """One chain's automatic hold."""
+class Standing(NamedTuple):
+    """One direction's pause as it stands, for people. `since`: unix milliseconds; `queue_age`: seconds that the oldest
+    has waited; `estimate`: seconds until it may resume, None while nobody can say."""
+
+    direction: str
+    state: PauseState
+    since: int
+    cause: str
+    reason: str
+    queue_age: float
+    estimate: float | None
+
+
+class Bearings(NamedTuple):
+    """What the controller is told beside the chain's own parts. `clock`: unix milliseconds. `oldest`: since when the
+    oldest in a direction's queue has waited, unix milliseconds. `attempt_age`: seconds that our oldest signed attempt
+    has been out."""
+
+    clock: Callable[[], int]
+    oldest: Callable[[str, str], int | None]
+    attempt_age: Callable[[], float]
+
+
+class PauseController:
+    """One chain's automatic holds. `quorum`: how many providers must state a fact of money."""
 
     def __init__(
         self,
+        adapter: Adapter,
         condition: Condition,
-        health: Callable[[], Sequence[ProviderHealth]],
+        pool: PoolControl,
+        cordons: Cordons,
         voice: Voice,
         books: Books,
+        bearings: Bearings,
         settings: PauseSettings,
+        *,
+        quorum: int,
+        stagger: Stagger,
     ) -> None:
-        self._chain = condition.chain
-        self._condition = condition
-        self._health = health
-        self._voice = voice
-        self._books = books
-        self._settings = settings
-        self._bad_since: float | None = None
-        self._good_since: float | None = None
+        now = asyncio.get_running_loop().time()
+        self._chain = adapter.chain
+        self._adapter, self._condition, self._pool = adapter, condition, pool
+        self._cordons, self._voice, self._books, self._bearings = cordons, voice, books, bearings
+        self._settings, self._quorum, self._stagger = settings, quorum, stagger
+        self._causes = Causes(settings)
+        self._machines = {direction: Machine(settings, now) for direction in DIRECTIONS}
+        self._sources: dict[str, Source] = {}
+        self._surveys = self._canaries = 0
+        self._capacity = 0.0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled: looks, and beside them surveys, which may hang as long as a provider does."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._survey_for_ever())
+            group.create_task(self._look_for_ever())
+
+    async def _look_for_ever(self) -> None:
         while True:
             try:
                 await self.step()
@@ -67,62 +104,199 @@ class ProviderPause:
                 _log.warning("ledger_busy", chain=self._chain)
             await asyncio.sleep(self._settings.poll_seconds)
 
-    def _trouble(self) -> str:
-        """Why no provider can be trusted to answer; empty when one can."""
-        reasons: list[str] = []
-        for item in self._health():
-            if not item.may_ask:
-                reasons.append(f"{item.name}: {item.reason}")
-            elif item.failing_for is not None and item.failing_for >= self._settings.sick_seconds:
-                reasons.append(f"{item.name}: {item.last_error} for {int(item.failing_for)} s")
-            else:
-                return ""
-        return "no trustworthy provider (" + "; ".join(reasons) + ")"
+    async def _survey_for_ever(self) -> None:
+        settings = self._settings
+        while True:
+            await self.survey()
+            probing = any(machine.holding for machine in self._machines.values())
+            await asyncio.sleep(settings.canary_seconds if probing else settings.survey_seconds)
+
+    async def survey(self) -> None:
+        """Ask every provider where it stands; each such survey is a canary too."""
+        row = self._books.state.cursors.need(self._chain)
+        cursor = Block(
+            position=row.position, height=row.height, hash=row.hash, parent_position=0, parent_hash="", time=0
+        )
+        try:
+            sources = await self._adapter.sources(cursor)
+        except ChainError as exc:
+            _log.info("survey_failed", chain=self._chain, code=exc.code)
+            sources = ()
+        self._sources = {source.provider: source for source in sources}
+        told = [source for source in sources if source.latest is not None and source.finalized is not None]
+        self._surveys += 1
+        self._canaries += len(told) >= self._quorum
 
     async def step(self) -> None:
-        """One look and at most one hold set or lifted. Raises `Busy`."""
+        """One look, and at most one hold set or lifted for each direction. Raises `Busy`."""
+        await self._cordons.step()
         now = asyncio.get_running_loop().time()
-        trouble = self._trouble()
-        if not trouble and self._condition.failing_for() >= self._settings.sick_seconds:
-            trouble = f"the chain can't be read ({self._condition.error_code}: {self._condition.error})"
-            if self._condition.for_a_person:
-                if self._mine("integrity") is None:
-                    await self._hold("integrity", trouble)
-                return
-        if trouble:
-            self._bad_since = now if self._bad_since is None else self._bad_since
-            self._good_since = None
-            if now - self._bad_since >= self._settings.grace_seconds and self._mine("provider") is None:
-                await self._hold("provider", trouble)
+        if await self._integrity():
             return
-        self._bad_since = None
-        if self._condition.failing_since is not None:
-            self._good_since = None
-            return
-        self._good_since = now if self._good_since is None else self._good_since
-        mine = self._mine("provider")
-        if mine is not None and now - self._good_since >= self._settings.calm_seconds:
-            await self._lift(mine)
+        look = self._look(now)
+        self._capacity = look.capacity
+        findings = dict(zip(DIRECTIONS, self._causes.judge(now, look), strict=True))
+        able = standing(look, self._settings.lag_positions)
+        agreed = sum(1 for one in able if one.confirms) >= self._quorum
+        for direction, machine in self._machines.items():  # ordered: deposits first
+            await self._advance(now, machine, direction, findings[direction], look, agreed=agreed)
 
-    def _mine(self, cause: str) -> str | None:
-        for key, hold in self._books.state.holds.rows():
-            if (hold.origin, hold.cause, hold.chain) == ("auto", cause, self._chain):
-                return str(key[0])
-        return None
+    async def _advance(
+        self, now: float, machine: Machine, direction: str, finding: Finding, look: Look, *, agreed: bool
+    ) -> None:
+        mine = self._mine(direction)
+        accounts = [item.account for item in self._pool.health(now)]
+        before = machine.state
+        act = machine.step(
+            now,
+            finding,
+            Circumstances(
+                held_since=None if mine is None else now - (self._bearings.clock() - mine[1].since) / 1000.0,
+                drained=self._drained(direction),
+                agreed=agreed,
+                free=self._stagger.free(self._chain, accounts, now, self._settings.stagger_seconds),
+                caught_up=self._caught_up(now, direction, machine),
+                surveys=look.surveys,
+                canaries=look.canaries,
+            ),
+        )
+        if machine.state is not before:
+            _log.info(
+                "pause_state", chain=self._chain, direction=direction, state=machine.state.name, reason=machine.reason
+            )
+            if machine.state is PauseState.CATCHING_UP:
+                self._stagger.resumed(self._chain, accounts, now)
+        if act is Act.HOLD:
+            await self._hold(machine.cause, direction, self._told(machine, direction))
+        elif act is Act.LIFT and mine is not None:
+            await self._lift(mine[0])
 
-    async def _hold(self, cause: str, reason: str) -> None:
+    def _caught_up(self, now: float, direction: str, machine: Machine) -> bool:
+        if direction == "withdrawals":
+            return machine.ramp(now) >= 1.0
+        return self._causes.eta <= self._settings.goodput_seconds
+
+    def _drained(self, direction: str) -> bool:
+        if direction == "deposits":
+            return not self._condition.looking
+        state = self._books.state
+        mine = [str(key[0]) for key, chain in state.open_attempts.rows() if chain == self._chain]
+        return all(state.attempts.need(name).state is not AttemptState.PREPARED for name in mine)
+
+    def _look(self, now: float) -> Look:
+        health = self._pool.health(now)
+        traffic = self._pool.traffic()
+        condition = self._condition
+        live = traffic[Priority.LIVE]
+        return Look(
+            sources=tuple(self._source(item) for item in health),
+            quorum=self._quorum,
+            cursor=self._books.state.cursors.need(self._chain).position,
+            capacity=self._bearable(health),
+            demand=sum(count.offered for priority, count in traffic.items() if priority is not Priority.BACKFILL),
+            offered=live.offered,
+            answered=live.answered,
+            failing=condition.failing_for(),
+            trouble=f"{condition.error_code}: {condition.error}",
+            strikes=self._cordons.strikes,
+            strike=self._cordons.last_strike,
+            attempt_age=self._bearings.attempt_age(),
+            looked_ago=0.0 if condition.scanned_at is None else now - condition.scanned_at,
+            surveys=self._surveys,
+            canaries=self._canaries,
+        )
+
+    def _source(self, item: ProviderHealth) -> SourceFact:
+        sick = item.failing_for is not None and item.failing_for >= self._settings.sick_seconds
+        why = item.reason or (f"{item.last_error} for {int(item.failing_for or 0.0)} s" if sick else "")
+        told = self._sources.get(item.name)
+        return SourceFact(
+            name=item.name,
+            usable=item.may_ask and not sick,
+            why=why,
+            latest=item.latest if told is None else told.latest,
+            finalized=item.finalized if told is None else told.finalized,
+            confirms=None if told is None else told.confirms,
+        )
+
+    def _bearable(self, health: tuple[ProviderHealth, ...]) -> float:
+        """Each account once, however many endpoints of it are configured."""
+        rates = {item.account: item.learned_rate for item in health if item.may_ask}
+        return sum(rates.values())
+
+    # --- what others see ---
+
+    def standings(self) -> tuple[Standing, ...]:
+        """Both directions as they stand now."""
+        now = asyncio.get_running_loop().time()
+        wall = self._bearings.clock()
+        return tuple(
+            Standing(
+                direction=direction,
+                state=machine.state,
+                since=wall - int((now - machine.since) * 1000.0),
+                cause=machine.cause,
+                reason=machine.reason,
+                queue_age=self._queue_age(direction),
+                estimate=machine.estimate(now),
+            )
+            for direction, machine in self._machines.items()  # ordered: deposits first
+        )
+
+    def payout_share(self) -> float:
+        """The part of what may usually be in flight that payouts may have out now."""
+        return self._machines["withdrawals"].ramp(asyncio.get_running_loop().time())
+
+    def scan_allowance(self) -> float:
+        """Requests a second that the cursor may take; infinite when nothing but the pool's limits slows it down."""
+        machine = self._machines["deposits"]
+        now = asyncio.get_running_loop().time()
+        return allowance(self._settings, machine.state, machine.since, now, self._capacity, self._causes.required)
+
+    def _queue_age(self, direction: str) -> float:
+        oldest = self._bearings.oldest(self._chain, direction)
+        return 0.0 if oldest is None else max(0.0, (self._bearings.clock() - oldest) / 1000.0)
+
+    def _told(self, machine: Machine, direction: str) -> str:
+        age = self._queue_age(direction)
+        estimate = machine.least_pause() + self._settings.windows * self._settings.window_seconds
+        waits = f"; the oldest in the queue has waited {age:.0f} s" if age else ""
+        return f"{machine.reason}{waits}; {estimate:.0f} s at least once this is over"
+
+    # --- holds ---
+
+    async def _integrity(self) -> bool:
+        """A chain that contradicts itself waits for a person: nothing is judged meanwhile."""
+        condition = self._condition
+        if not condition.for_a_person or condition.failing_for() < self._settings.sick_seconds:
+            return False
+        if not any(hold.cause == "integrity" and hold.direction == "all" for _, hold in self._own()):
+            reason = f"the chain can't be read ({condition.error_code}: {condition.error})"
+            await self._hold("integrity", "all", reason)
+        return True
+
+    def _own(self) -> list[tuple[str, Hold]]:
+        rows = [(str(key[0]), hold) for key, hold in self._books.state.holds.rows()]
+        return [(n, hold) for n, hold in rows if hold.origin == "auto" and hold.chain == self._chain and _whole(hold)]
+
+    def _mine(self, direction: str) -> tuple[str, Hold] | None:
+        """Our own hold on a direction; one on both, from an older version, counts for either."""
+        own = [item for item in self._own() if item[1].cause in ("provider", "finality")]
+        return next((item for item in own if item[1].direction in (direction, "both")), None)
+
+    async def _hold(self, cause: str, direction: str, reason: str) -> None:
         height = 0 if self._books.link is None else self._books.link.height
         answer = await self._voice.say(
             lambda ledger, seq: tx.HoldSet(
                 ledger=ledger,
                 seq=seq,
-                hold=f"auto:{cause}:{self._chain}:{height}",
+                hold=f"auto:{cause}:{self._chain}:{direction}:{height}",
                 chain=self._chain,
                 asset="",
                 account="",
                 wallet="",
                 provider="",
-                direction="all" if cause == "integrity" else "both",
+                direction=direction,
                 origin="auto",
                 cause=cause,
                 reason=reason[:500],
@@ -130,7 +304,9 @@ class ProviderPause:
                 until=0,
             )
         )
-        _log.warning("held", chain=self._chain, cause=cause, accepted=accepted(answer), reason=reason)
+        _log.warning(
+            "held", chain=self._chain, direction=direction, cause=cause, accepted=accepted(answer), reason=reason
+        )
 
     async def _lift(self, hold: str) -> None:
         answer = await self._voice.say(
@@ -141,34 +317,5 @@ class ProviderPause:
         _log.info("resumed", chain=self._chain, accepted=accepted(answer), hold=hold)
 
 
-class HoldExpiry:
-    """Ends holds whose time has run out."""
-
-    def __init__(self, voice: Voice, books: Books, clock: Callable[[], int], poll_seconds: float = 1.0) -> None:
-        self._voice = voice
-        self._books = books
-        self._clock = clock
-        self._poll = poll_seconds
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                await self.step()
-            except Busy:
-                _log.warning("ledger_busy")
-            await asyncio.sleep(self._poll)
-
-    async def step(self) -> None:
-        """Lift every hold that has run out. Raises `Busy`."""
-        for name, _ in self.due():
-            await self._voice.say(partial(_expired, name))
-
-    def due(self) -> list[tuple[str, Hold]]:
-        """Holds past their end by the daemon's clock; the ledger checks again by the block's."""
-        now = self._clock()
-        return [(str(key[0]), hold) for key, hold in self._books.state.holds.rows() if 0 < hold.until <= now]
-
-
-def _expired(hold: str, ledger: str, seq: int) -> tx.HoldLifted:
-    return tx.HoldLifted(ledger=ledger, seq=seq, hold=hold, reason="its time has run out", actor="auto")
+def _whole(hold: Hold) -> bool:
+    return not (hold.provider or hold.asset or hold.account or hold.wallet)

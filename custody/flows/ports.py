@@ -1,9 +1,12 @@
-"""What the flows need from the signer, as a protocol, so that they can be told without a process behind it."""
+"""What the flows need of the signer and of a provider pool, as protocols, so that they can be told without either."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from chains.pool.calls import Priority
+from chains.pool.events import ProviderHealth, Traffic
 from custody.envelope.envelopes import Envelope
 
 
@@ -17,4 +20,33 @@ class Signer(Protocol):
 
     async def sign(self, attempt: str) -> Envelope:
         """An `attempt.signed` for a prepared attempt; the same bytes however often it is asked."""
+        ...
+
+
+class PoolControl(Protocol):
+    """What the flows see of a chain's provider pool: how it does, and who is kept out of it. `now` by the pool's own
+    clock, which is the loop's."""
+
+    def providers(self) -> tuple[str, ...]:
+        """All configured providers, in the order of the configuration."""
+        ...
+
+    def health(self, now: float) -> tuple[ProviderHealth, ...]:
+        """Each provider at that moment."""
+        ...
+
+    def traffic(self) -> Mapping[Priority, Traffic]:
+        """What was asked and answered since the start, by class."""
+        ...
+
+    def cordon(self, provider: str, reason: str) -> None:
+        """Keep it out."""
+        ...
+
+    def uncordon(self, provider: str) -> None:
+        """Let it in again."""
+        ...
+
+    def release(self, provider: str) -> None:
+        """Open its latches."""
         ...

@@ -8,6 +8,7 @@ the next one does not wait for it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -49,7 +50,7 @@ class _Later(NamedTuple):
 
 
 class Payouts:
-    """The worker."""
+    """The worker. `share`: the part of `in_flight` that may be out now; after a pause it begins small."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Payouts:
         voice: Voice,
         condition: Condition,
         settings: PayoutSettings,
+        share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self.chain = desk.adapter.chain
         self._desk = desk
@@ -67,6 +69,7 @@ class Payouts:
         self._voice = voice
         self._condition = condition
         self._settings = settings
+        self._share = share
         self._later: dict[str, _Later] = {}
 
     async def run(self) -> None:
@@ -93,6 +96,7 @@ class Payouts:
             return
         holds = in_force(self._books.state)
         now = asyncio.get_running_loop().time()
+        most = max(1, int(self._settings.in_flight * self._share()))
         for name, row in queued:
             scope = Scope(
                 direction="withdrawals", chain=self.chain, asset=row.asset, account=row.account, wallet=wallet.address
@@ -103,8 +107,8 @@ class Payouts:
                 waiting[name] = f"held by {', '.join(stopped)}"
             elif later is not None and now < later.not_before:
                 waiting[name] = later.why
-            elif len(self._desk.open()) >= self._settings.in_flight:
-                waiting[name] = f"{self._settings.in_flight} attempts are in flight"
+            elif len(self._desk.open()) >= most:
+                waiting[name] = f"{most} attempts are in flight"
             else:
                 await self._pay(name, row, wallet.address)
         waiting.update(self._desk.troubles())

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from chains.pool.breaker import State as Breaker
-from chains.pool.events import ProviderHealth
+from chains.pool.calls import Priority
+from chains.pool.events import ProviderHealth, Traffic
 from chains.ports import Adapter
 from custody.daemon.node import Views
 from custody.envelope.ed25519 import SigningKey
@@ -20,20 +21,25 @@ from custody.execution import Replica
 from custody.flows.addresses import AddressDesk
 from custody.flows.attempts import AttemptDesk, AttemptSettings
 from custody.flows.condition import Condition
-from custody.flows.deposits import ChainWatch, WatchSettings
-from custody.flows.pausing import HoldExpiry, PauseSettings, ProviderPause
+from custody.flows.cordons import Cordons
+from custody.flows.deposits import ChainWatch, Pacing, WatchSettings
+from custody.flows.expiry import HoldExpiry
+from custody.flows.pausing import Bearings, PauseController
 from custody.flows.reconciliation import Reconciliation
 from custody.flows.signerlink import SignerLink
 from custody.flows.sweeps import Sweeps, SweepSettings
 from custody.flows.withdrawals import Payouts, PayoutSettings
 from custody.journal.journal import Journal
 from custody.ledger.roles import Role
+from custody.pausing.pace import Stagger
+from custody.pausing.settings import PauseSettings
 from custody.sequencer import Sequencer
 from custody.signing.client import SignerClient
 from custody.signing.keystore import Keystore
 from custody.signing.log import SignerLog
 from custody.signing.service import Service, open_socket
 from custody.signing.signer import LOG, Signer
+from custody.views.queues import Queues
 from custody.voice import Voice
 from tests.custody.flows.fuse import Fuse, FusedSigner
 from tests.custody.flows.sides import Side
@@ -61,7 +67,9 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     attempts: AttemptSettings = AttemptSettings(rent_cap=3_000_000)
     payouts: PayoutSettings = PayoutSettings()
     sweeps: SweepSettings = SweepSettings()
-    pause: PauseSettings = PauseSettings()
+    pause: PauseSettings = PauseSettings(head_seconds=1e6, finality_seconds=1e6)
+    """Blocks come when the test says: their absence is no trouble."""
+    quorum: int = 1
     minimums: Mapping[str, str] = {}
     parameters: tuple[tuple[str, str, str], ...] = ()
 
@@ -103,7 +111,8 @@ class ChainLife:
         books, roster = life.views.books, life.views.roster
         self.adapter: Adapter = side.adapter(fuse)
         self.condition = Condition(chain=side.chain, clock=loop.time)
-        self.health: list[ProviderHealth] = [provider("one"), provider("two")]
+        self.pool = PoolInHand()
+        self.health = self.pool.shown
         self.desk = AttemptDesk(
             adapter=self.adapter,
             composer=life.composer,
@@ -114,10 +123,30 @@ class ChainLife:
             settings=choices.attempts,
             braked=lambda: life.braked,
         )
-        self.watch = ChainWatch(self.adapter, life.watcher, books, roster, self.condition, choices.watch)
-        self.payouts = Payouts(self.desk, books, roster, life.composer, self.condition, choices.payouts)
+        self.cordons = Cordons(side.chain, self.pool, life.relay, books)
+        self.cordons.follow()
+        self.pause = PauseController(
+            self.adapter,
+            self.condition,
+            self.pool,
+            self.cordons,
+            life.relay,
+            books,
+            Bearings(
+                clock=clock(),
+                oldest=Queues(books, life.views.history, life.views.tallies).oldest,
+                attempt_age=self.desk.oldest_signed,
+            ),
+            choices.pause,
+            quorum=choices.quorum,
+            stagger=life.stagger,
+        )
+        pacing = Pacing(allowance=self.pause.scan_allowance, spent=lambda: self.pool.reads)
+        self.watch = ChainWatch(self.adapter, life.watcher, books, roster, self.condition, choices.watch, pacing)
+        self.payouts = Payouts(
+            self.desk, books, roster, life.composer, self.condition, choices.payouts, self.pause.payout_share
+        )
         self.sweeps = Sweeps(self.desk, books, roster, choices.sweeps)
-        self.pause = ProviderPause(self.condition, lambda: self.health, life.relay, books, choices.pause)
 
 
 class Life:
@@ -131,6 +160,7 @@ class Life:
             self.views.published(self.replica.execute(block))
         self.replica.check_signatures = True
         self.braked = False
+        self.stagger = Stagger()
         now = clock()
         self.sequencer = Sequencer(self.journal, self.replica, KEYS["sequencer"], clock=now)
         self.sequencer.subscribe(self.views)
@@ -154,6 +184,40 @@ class Life:
             await self.writer
         await self.client.close()
         self.journal.close()
+
+
+class PoolInHand:
+    """`flows.ports.PoolControl` whose providers do as the test says. A cordon shows in their health."""
+
+    def __init__(self) -> None:
+        self.shown: list[ProviderHealth] = [provider("one"), provider("two")]
+        self.cordoned: dict[str, str] = {}
+        self.released: list[str] = []
+        self.counts = {priority: Traffic() for priority in Priority}
+        self.reads = 0
+
+    def providers(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self.shown)
+
+    def health(self, now: float) -> tuple[ProviderHealth, ...]:
+        return tuple(
+            msgspec.structs.replace(item, may_ask=False, reason=f"cordoned: {why}", cordoned=why)
+            if (why := self.cordoned.get(item.name, ""))
+            else item
+            for item in self.shown
+        )
+
+    def traffic(self) -> dict[Priority, Traffic]:
+        return dict(self.counts)
+
+    def cordon(self, provider: str, reason: str) -> None:
+        self.cordoned[provider] = reason
+
+    def uncordon(self, provider: str) -> None:
+        del self.cordoned[provider]
+
+    def release(self, provider: str) -> None:
+        self.released.append(provider)
 
 
 def provider(name: str, **fields: Any) -> ProviderHealth:

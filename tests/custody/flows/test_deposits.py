@@ -371,7 +371,7 @@ def test_a_scan_that_stays_stale_shows_too() -> None:
             async with world.running():
                 await asyncio.sleep(120)
                 assert world.chain().condition.error_code == "scan_stale"
-                assert list(world.holds().values()) == ["provider"]
+                assert list(world.holds().values()) == ["provider"] * 2
 
     run(story())
 
