@@ -243,9 +243,20 @@ open_cap_seconds = 4.0
 
 [pause]
 poll_seconds = 0.25
+survey_seconds = 1.0
+canary_seconds = 0.5
 grace_seconds = 2.0
-calm_seconds = 2.0
 sick_seconds = 2.0
+drain_seconds = 3.0
+hold_seconds = 3.0
+flap_seconds = 5.0
+window_seconds = 1.0
+windows = 2
+finality_seconds = 60.0
+head_seconds = 60.0
+ramp_seconds = 0.5
+backfill_seconds = 1.0
+stagger_seconds = 0.5
 """
 
 _ETHEREUM = (

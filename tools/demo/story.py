@@ -166,7 +166,7 @@ class Story:
             proxy.switch(TooManyRequests(retry_after=1))
         await self.outside.deposit("ethereum", "ETH", self.addresses["bob", "ethereum"], "0.5")
         name = await self._withdraw("alice", "ETH", "ethereum", outside_ethereum(), "0.1")
-        await eventually(self._held, SETTLE_SECONDS, "the automatic hold appears")
+        await eventually(self._both_held, SETTLE_SECONDS, "the automatic holds appear, one for each direction")
         for proxy in self.stage.proxies["ethereum"]:
             proxy.switch(BlackHole())
 
@@ -183,7 +183,7 @@ class Story:
         status = await self.client.status()
         held = [(hold.cause, hold.chain, hold.direction, _clock(hold.since), hold.reason) for hold in status.holds]
         self.paper.table("what the status says", ("cause", "chain", "direction", "since", "why"), held)
-        self.paper.check("only Ethereum is held", [hold.chain for hold in status.holds], ["ethereum"])
+        self.paper.check("only Ethereum is held", [hold.chain for hold in status.holds], ["ethereum"] * 2)
         waiting = await self.client.withdrawal(name)
         self.paper.check("the withdrawal waits", waiting.state, "queued")
         self.paper.say("alice's withdrawal was accepted and waits; nothing was signed")
@@ -193,7 +193,7 @@ class Story:
         async def lifted() -> bool:
             return not await self._held()
 
-        await eventually(lifted, SETTLE_SECONDS, "the automatic hold is lifted by itself")
+        await eventually(lifted, SETTLE_SECONDS, "the automatic holds are lifted by themselves")
         self.paper.owe("bob", "ETH", units("0.5", "ETH"))
         await self._all_settled()
         await self._balances_come_true("everything is credited and paid")
@@ -304,9 +304,12 @@ class Story:
             self.paper.pay(chain, to, asset, sum_)
         return name
 
-    async def _held(self) -> bool:
+    async def _held(self) -> list[str]:
         status = await self.client.status()
-        return any(hold.cause == "provider" for hold in status.holds)
+        return sorted(hold.direction for hold in status.holds if hold.cause == "provider")
+
+    async def _both_held(self) -> bool:
+        return await self._held() == ["deposits", "withdrawals"]
 
     async def _available(self, user: str, asset: str) -> int:
         item = (await self.client.balances(user)).get(asset)
