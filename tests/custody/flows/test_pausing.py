@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
 
+import msgspec
 import pytest
 
 from chains.errors import Integrity
-from chains.observations import NATIVE
+from chains.observations import NATIVE, Block, Range
+from chains.ports import Adapter, WatchList
+from custody.flows.deposits import WatchSettings
+from custody.flows.withdrawals import PayoutSettings
+from custody.pausing.machine import PauseState
 from custody.pausing.settings import PauseSettings
 from tests.custody.flows.life import START_MS, Choices, clock, provider
 from tests.custody.flows.rig import World, a_bank, a_world
@@ -210,5 +217,103 @@ def test_a_hold_ends_when_its_time_has_run_out(seconds: int) -> None:
             assert world.holds() == {"h-2": "pause"}
             assert world.available("alice", "SOL") == SOL
             task.cancel()
+
+    run(story())
+
+
+def test_after_a_pause_payouts_begin_with_a_few_and_ramp_up() -> None:
+    slow = msgspec.structs.replace(SETTINGS, ramp_step=0.25, ramp_seconds=60.0)
+    choices = Choices(pause=slow, payouts=PayoutSettings(in_flight=8))
+
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_bank(side, choices=choices) as world, world.running():
+            silence(world)
+            await asyncio.sleep(12)
+            for number in range(20):
+                await world.withdraw(f"w-{number}", "SOL", SOL // 100, to=side.stranger(number + 1))
+            voices(world)
+            most: list[int] = []
+            states: list[PauseState] = []
+            for _ in range(2_500):
+                await asyncio.sleep(0.1)
+                most.append(len(world.chain().desk.open()))
+                states.append(world.chain().pause.standings()[1].state)
+            assert PauseState.CATCHING_UP in states
+            assert states[-1] is PauseState.RUNNING
+            first = states.index(PauseState.CATCHING_UP)
+            assert max(most[:first]) == 0, "nothing while it is held"
+            assert 1 <= max(most[first : first + 500]) <= 2, "a quarter of eight, for the first minute"
+            assert all(world.withdrawal(f"w-{number}").state == "settled" for number in range(20))
+
+    run(story())
+
+
+def test_catching_up_takes_its_pace_and_misses_nothing() -> None:
+    choices = Choices(pause=SETTINGS, watch=WatchSettings(range_limit=8))
+
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_bank(side, choices=choices) as world, world.running():
+            alice = world.state.slots.need("alice", "solana").address
+            pool = world.chain().pool
+            adapter = world.chain().adapter
+            scans: list[float] = []
+
+            async def counted(cursor: Block, watch: WatchList, limit: int) -> Range | None:
+                scans.append(asyncio.get_running_loop().time())
+                pool.reads += 16  # two providers are asked for each of eight slots
+                await asyncio.sleep(0.3)
+                return await scan(cursor, watch, limit)
+
+            scan = adapter.scan
+            world.chain().watch._adapter = cast("Adapter", _Counting(adapter, counted))
+            silence(world)
+            before = world.available("alice", "SOL")
+            for _ in range(10):
+                await side.give(alice, NATIVE, SOL)
+                await asyncio.sleep(30)
+            voices(world)
+            for _ in range(1_000):
+                await asyncio.sleep(0.1)
+                if world.chain().pause.standings()[0].state is PauseState.CATCHING_UP:
+                    break
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(10)
+            paced = [at for at in scans if began <= at]
+            # Two providers bear ten requests a second each; half of that is one range of sixteen in 1.6 seconds.
+            assert 4 <= len(paced) <= 9
+            await asyncio.sleep(120)
+            assert world.available("alice", "SOL") == before + 10 * SOL
+            assert world.chain().pause.standings()[0].state is PauseState.RUNNING
+
+    run(story())
+
+
+class _Counting:
+    """An adapter whose scans are counted."""
+
+    def __init__(self, adapter: Adapter, scan: Callable[[Block, WatchList, int], Awaitable[Range | None]]) -> None:
+        self.chain = adapter.chain
+        self.scan = scan
+        self.identify = adapter.identify
+
+
+def test_a_chain_waits_for_another_on_the_same_account_to_have_resumed() -> None:
+    apart = msgspec.structs.replace(SETTINGS, stagger_seconds=60.0)
+
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side, choices=Choices(pause=apart)) as world, world.running():
+            silence(world)
+            await asyncio.sleep(20)
+            voices(world)
+            await asyncio.sleep(15)
+            world.life.stagger.resumed("another", ["two"], asyncio.get_running_loop().time())
+            await asyncio.sleep(50)
+            assert len(world.holds()) == 2
+            assert {one.state for one in world.chain().pause.standings()} == {PauseState.PROBING}
+            await asyncio.sleep(15)
+            assert world.holds() == {}
 
     run(story())
