@@ -160,6 +160,8 @@ class PauseController:
                 canaries=look.canaries,
             ),
         )
+        if mine is not None and machine.holding and not machine.reason:
+            machine.cause, machine.reason = mine[1].cause, mine[1].reason  # it was set in an earlier life
         if machine.state is not before:
             _log.info(
                 "pause_state", chain=self._chain, direction=direction, state=machine.state.name, reason=machine.reason

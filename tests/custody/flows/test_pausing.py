@@ -195,6 +195,7 @@ def test_the_hold_outlives_the_daemon_and_the_next_one_lifts_it() -> None:
             async with world.running():
                 await asyncio.sleep(8)
                 assert list(world.holds().values()) == ["provider"] * 2
+                assert "no trustworthy provider" in world.chain().pause.standings()[0].reason
                 await asyncio.sleep(30)
                 assert world.holds() == {}
 
