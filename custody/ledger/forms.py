@@ -257,12 +257,22 @@ def _hold_set(said: tx.HoldSet) -> Rejection | None:
     causes = AUTO_CAUSES if said.origin == "auto" else OPERATOR_CAUSES
     if said.direction not in DIRECTIONS or said.origin not in ORIGINS or said.cause not in causes:
         return Rejection.PAYLOAD_MALFORMED
+    if not _is_whole(said):
+        return Rejection.PAYLOAD_MALFORMED
     if not said.reason.strip():
         return Rejection.FIELD_OUT_OF_BOUNDS
     chain = _chains(said.chain) if said.chain else None
     asset = _assets(said.asset) if said.asset else None
     texts = _texts(said.wallet, said.provider, said.reason, said.actor)
     return chain or asset or texts or _numbers(said.until)
+
+
+def _is_whole(said: tx.HoldSet) -> bool:
+    """A cordon is of one provider of one chain and of nothing else. It stops no money, so one that also named an asset
+    or an account would look like a pause and be none; and one without a provider would stop everything."""
+    if not said.provider:
+        return said.cause != "cordon"
+    return bool(said.chain) and not (said.asset or said.account or said.wallet)
 
 
 def _hold_lifted(said: tx.HoldLifted) -> Rejection | None:

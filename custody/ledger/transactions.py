@@ -388,7 +388,8 @@ class TransferBatch(Transaction, frozen=True, kw_only=True, tag="transfer.batch"
 
 class HoldSet(Transaction, frozen=True, kw_only=True, tag="hold.set"):
     """A pause. Empty scope fields match everything. `until`: unix milliseconds, 0 for no end. `actor`: who asked, as
-    known to whoever signed (an operator's key id, `uid:1000`, `auto`)."""
+    known to whoever signed (an operator's key id, `uid:1000`, `auto`). With `provider` it is a cordon, of one provider
+    of the named chain, and stops no money."""
 
     ROLES = (Role.OPERATOR, Role.RELAY)
     hold: str

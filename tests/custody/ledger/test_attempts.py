@@ -235,12 +235,13 @@ HOLDS = [
     ({"account": "bob"}, False, False),
     ({"wallet": HOT}, True, False),
     ({"wallet": "elsewhere"}, False, False),
-    ({"provider": "p1", "cause": "cordon"}, False, False),
+    ({"chain": ETH, "provider": "p1", "cause": "cordon"}, False, False),
     ({"cause": "brake"}, True, True),
     ({"origin": "auto", "cause": "integrity"}, True, True),
     ({"origin": "auto", "cause": "divergence"}, True, True),
     ({"origin": "auto", "cause": "provider"}, True, False),
     ({"origin": "auto", "cause": "integrity", "chain": BSC}, False, False),
+    ({"origin": "auto", "cause": "integrity", "chain": ETH, "provider": "p1"}, False, False),
 ]
 
 

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from custody.ledger.deposits import RELEASE_LIMIT, release
-from custody.ledger.holds import AUTO_CAUSES, AUTO_LIFTED, DIRECTIONS, OPERATOR_CAUSES, Scope, matches
+from custody.ledger.holds import (
+    AUTO_CAUSES,
+    AUTO_LIFTED,
+    DIRECTIONS,
+    OPERATOR_CAUSES,
+    Scope,
+    in_force,
+    matches,
+    stopping,
+)
 from custody.ledger.identifiers import PENDING
 from custody.ledger.state import Hold
 from tests.custody.ledger.world import BSC, ETH, NATIVE, SOL, TOKEN, World, busy, deposit
@@ -58,6 +67,42 @@ def test_every_named_scope_must_fit(named: set[str]) -> None:
 
 def test_a_cordon_stops_no_money() -> None:
     assert not matches(hold_of(provider="p1"), Scope(direction="deposits"))
+
+
+@pytest.mark.parametrize("cause", ["cordon", "integrity"])
+def test_under_a_cordon_deposits_are_credited_withdrawals_queued_and_transfers_booked(cause: str) -> None:
+    world = busy()
+    origin = "operator" if cause == "cordon" else "auto"
+    assert world.hold("h", chain=ETH, provider="p1", cause=cause, origin=origin) == "ok"
+    world.pay_in("bob", ETH, TOKEN[ETH], 50)
+    assert world.available("bob") == 50 * 10**12
+    assert stopping(in_force(world.state), Scope(direction="withdrawals", chain=ETH, asset="USDC")) == ()
+    assert stopping(in_force(world.state), Scope(direction="transfers", asset="USDC")) == ()
+    assert world.lift("h") == "ok"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"provider": "p1"},
+        {"provider": "p1", "chain": ETH, "asset": "USDC"},
+        {"provider": "p1", "chain": ETH, "account": "bob"},
+        {"provider": "p1", "chain": ETH, "wallet": "0xhot"},
+        {"chain": ETH},
+        {},
+    ],
+    ids=str,
+)
+def test_a_cordon_names_one_provider_of_one_chain_and_nothing_else(scope: dict[str, str]) -> None:
+    """Else it would be taken for a pause that it isn't, or be one that nobody meant."""
+    world = busy()
+    assert world.hold("h", cause="cordon", **scope) == "payload_malformed"
+    assert len(world.state.holds) == 0
+
+
+def test_a_cordon_of_an_unknown_chain_is_refused() -> None:
+    world = busy()
+    assert world.hold("h", cause="cordon", chain="dogechain", provider="p1") == "unknown_chain"
 
 
 # --- deposits wait and lose nothing
@@ -185,7 +230,8 @@ def test_automatic_code_lifts_only_what_ends_by_itself(cause: str) -> None:
 def test_automatic_code_never_lifts_what_a_person_set(cause: str) -> None:
     world = busy()
     for name, by in (("theirs", "operator"), ("by-socket", "relay")):
-        assert world.hold(name, by=by, cause=cause, provider="p" if cause == "cordon" else "") == "ok"
+        scope = {"chain": ETH, "provider": "p"} if cause == "cordon" else {}
+        assert world.hold(name, by=by, cause=cause, **scope) == "ok"
         assert world.lift(name, by="relay") == "hold_not_yours"
         assert world.lift(name) == "ok"
 

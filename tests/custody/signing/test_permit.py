@@ -238,7 +238,7 @@ HOLDS: dict[str, tuple[dict[str, str], RefusalCode | None]] = {
     "another account": ({"account": "bob"}, None),
     "the direction": ({"direction": "withdrawals"}, Code.HELD),
     "another direction": ({"direction": "deposits"}, None),
-    "a provider": ({"provider": "one", "cause": "cordon"}, None),
+    "a provider": ({"chain": EVM, "provider": "one", "cause": "cordon"}, None),
     "another wallet": ({"wallet": "elsewhere"}, None),
 }
 
