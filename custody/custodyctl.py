@@ -36,6 +36,10 @@ def _load(name: str) -> click.Command:
         from custody.cli import paying  # lazy: as above
 
         return paying.withdrawals if name == "withdrawals" else paying.reconcile
+    if name == "providers":
+        from custody.cli import providers  # lazy: as above
+
+        return providers.providers
     if name == "ledger":
         from custody.cli import offline  # lazy: as above, and it loads the whole ledger
 
@@ -44,7 +48,6 @@ def _load(name: str) -> click.Command:
 
     return {
         "status": looking.status,
-        "providers": looking.providers,
         "wallets": looking.wallets,
         "accounts": looking.accounts,
         "deposits": looking.deposits,

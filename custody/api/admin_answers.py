@@ -54,6 +54,15 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class ChainStatus(answers.StatusChain, frozen=True, kw_only=True):
+    """What operators see of a chain beside what anybody may: `truth` says in words whom the daemon believes, `quorum`
+    how many providers must say the same (0: not known), `trouble` why the chain can't be read."""
+
+    quorum: int
+    truth: str
+    trouble: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The whole at a glance."""
 
@@ -66,31 +75,99 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str
     holds: tuple[Hold, ...]
     latches: tuple[Latch, ...]
-    chains: tuple[answers.StatusChain, ...]
+    chains: tuple[ChainStatus, ...]
     withdrawals: tuple[Count, ...]
     deposits_waiting: int
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider now. `reason` says why it may not be asked."""
+    """One provider now; seconds everywhere, null for never.
+
+    `state`: `quarantined` (it contradicted what was proven), `locked_out` (it refuses our key), `cordoned` (a person
+    keeps it out), `open` (its breaker is), `frozen` (it throttled us), `spent` (the plan's quota is), `probing` (its
+    breaker is half open), `failing` (asked, and no good answer since the first trouble) or `ok`. `reason` says why it
+    may not be asked. `lag` and `finalized_lag`: blocks behind the chain's best provider. `holds`: the ledger's holds on
+    it, and `cordoned` their reason or the pool's. `tokens`, `learned_rate` and `contract_rate` are its account's.
+    """
 
     chain: str
     name: str
     host: str
+    account: str
+    state: str
     may_ask: bool
     reason: str
     breakers: str
+    error_breaker: str
+    auth_breaker: str
+    integrity_breaker: str
+    cordoned: str
+    holds: tuple[str, ...]
     last_error: str
+    last_error_message: str
+    last_error_ago: float | None
+    last_success_ago: float | None
+    failing_for: float | None
+    frozen_for: float
+    unknown_errors: int
     in_flight: int
+    concurrency: int
+    learned_concurrency: dict[str, int]
     rate: str
+    learned_rate: float
+    contract_rate: float
+    tokens: float
     latest: int | None
     finalized: int | None
+    lag: int | None
+    finalized_lag: int | None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of one class that wait for a provider; `oldest_seconds` is null where it is not known."""
+
+    priority: str
+    calls: int
+    oldest_seconds: float | None
+
+
+class ChainProviders(msgspec.Struct, frozen=True, kw_only=True):
+    """One chain's providers together; `truth`, `quorum`, `trouble` as in `status`."""
+
+    chain: str
+    providers: int
+    usable: int
+    quorum: int
+    truth: str
+    trouble: str
+    latest: int | None
+    finalized: int | None
+    queue: tuple[Waiting, ...]
 
 
 class Providers(msgspec.Struct, frozen=True, kw_only=True):
     """All providers of all chains."""
 
     providers: tuple[Provider, ...]
+    chains: tuple[ChainProviders, ...]
+
+
+class Cordon(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider of one chain, kept out by `hold`. `already`: it was before, and nothing was said again; `height` is
+    −1 then. `warning`: what is left of the chain's providers does not suffice, and what that means."""
+
+    chain: str
+    provider: str
+    hold: str
+    already: bool
+    height: int
+    warning: str
+
+
+class Cordons(msgspec.Struct, frozen=True, kw_only=True):
+    """What one cordon did, by chain."""
+
+    cordons: tuple[Cordon, ...]
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +245,14 @@ class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     direction: str
     reason: str
     seconds: int
+
+
+class CordonRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keep a provider out, on one chain or (empty) on each that has one of this name."""
+
+    provider: str
+    chain: str
+    reason: str
 
 
 class BrakeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

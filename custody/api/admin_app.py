@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from custody.api import admin_answers as shapes
-from custody.api import admin_present, answers, present
+from custody.api import admin_present, admin_providers, answers, present
 from custody.api.errors import ApiCode, ApiProblem, problem
 from custody.api.ports import AdminDeps, HoldWords
 from custody.api.requests import Query, decode, path_id, peer_uid, read_body
@@ -32,6 +32,7 @@ MAX_ORDER = 10**15
 MAX_SECONDS = 366 * 86_400
 
 _pause = msgspec.json.Decoder(shapes.PauseRequest)
+_cordon = msgspec.json.Decoder(shapes.CordonRequest)
 _brake = msgspec.json.Decoder(shapes.BrakeRequest)
 _release = msgspec.json.Decoder(shapes.ReleaseRequest)
 _reconcile = msgspec.json.Decoder(shapes.ReconcileRequest)
@@ -63,7 +64,12 @@ class Operations:
     async def providers(self, request: web.Request) -> Answer:
         """All providers."""
         Query(request, ())
-        return Answer(admin_present.providers(self._deps))
+        return Answer(admin_providers.providers(self._deps))
+
+    async def cordon(self, request: web.Request) -> Answer:
+        """A hold on a provider, signed by the relay for the uid at the other end."""
+        asked = decode(await read_body(request, self._deps.limits.body_seconds), _cordon)
+        return Answer(await admin_providers.cordon(self._deps, asked, f"uid:{peer_uid(request)}"))
 
     async def deposits(self, request: web.Request) -> Answer:
         """A page of deposits."""
@@ -250,6 +256,7 @@ def routes(deps: AdminDeps) -> tuple[Route, ...]:
         route("GET", "/admin/wallets", do.wallets, shapes.Wallets),
         route("GET", "/admin/ledger", do.ledger, shapes.LedgerTip),
         route("GET", "/admin/sequence", do.sequence, answers.SequenceAnswer),
+        route("POST", "/admin/providers/cordon", do.cordon, shapes.Cordons),
         route("POST", "/admin/pause", do.pause, shapes.Said),
         route("POST", "/admin/brake", do.brake, shapes.Latch),
         route("POST", "/admin/brake/release", do.release, shapes.Said),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from custody.api import admin_answers as shapes
-from custody.api import present
+from custody.api import admin_providers, present
 from custody.api.ports import AdminDeps
 from custody.api.wire import amount
 from custody.ledger.holds import in_force
@@ -62,36 +62,12 @@ def status(deps: AdminDeps) -> shapes.Status:
             shapes.Latch(cause=latch.cause, reason=latch.reason, actor=latch.actor, since=latch.since)
             for latch in facts.latches
         ),
-        chains=present.chains(state, facts),
+        chains=admin_providers.chains(state, facts),
         withdrawals=tuple(
             shapes.Count(chain=chain, state=name, count=count) for chain, name, count in deps.tallies.withdrawals()
         ),
         deposits_waiting=len(state.pending),
     )
-
-
-def providers(deps: AdminDeps) -> shapes.Providers:
-    """All of them, by chain."""
-    rows = []
-    for chain in deps.facts().chains:
-        for one in chain.providers:
-            breakers = {"error": one.error_breaker, "auth": one.auth_breaker, "integrity": one.integrity_breaker}
-            rows.append(
-                shapes.Provider(
-                    chain=chain.chain,
-                    name=one.name,
-                    host=one.host,
-                    may_ask=one.may_ask,
-                    reason=one.reason,
-                    breakers=", ".join(f"{name} {state.name.lower()}" for name, state in breakers.items() if state),
-                    last_error=one.last_error,
-                    in_flight=one.in_flight,
-                    rate=f"{one.learned_rate:.1f}/{one.contract_rate:.1f}",
-                    latest=one.latest,
-                    finalized=one.finalized,
-                )
-            )
-    return shapes.Providers(providers=tuple(rows))
 
 
 def account(deps: AdminDeps, name: str) -> shapes.Account:

@@ -202,7 +202,8 @@ class TransferBooked(Event, frozen=True, kw_only=True, tag="transfer.booked"):
 
 
 class HoldSet(Event, frozen=True, kw_only=True, tag="hold.set"):
-    """A pause began. Empty scope fields match everything; `until` is 0 for no end."""
+    """A pause began. Empty scope fields match everything; `until` is 0 for no end. With a `provider` no money is
+    stopped: that provider of the chain is not asked any more."""
 
     hold: str
     chain: str
@@ -213,6 +214,7 @@ class HoldSet(Event, frozen=True, kw_only=True, tag="hold.set"):
     cause: str
     reason: str
     until: int
+    provider: str = ""
 
 
 class HoldLifted(Event, frozen=True, kw_only=True, tag="hold.lifted"):
@@ -250,6 +252,20 @@ class StatusHold(msgspec.Struct, frozen=True, kw_only=True):
     until: int
 
 
+class StatusPause(msgspec.Struct, frozen=True, kw_only=True):
+    """How one direction of a chain goes. `state`: `running`, `degraded` (slower, nothing is held), `draining` (what is
+    under way ends), `paused`, `probing` (looking whether it may go on) or `catching_up`. `queue_age_seconds`: how long
+    what waits has waited; `estimate_seconds`: until it runs again, null when nobody knows."""
+
+    direction: str
+    state: str
+    since: int
+    cause: str
+    reason: str
+    queue_age_seconds: float
+    estimate_seconds: float | None
+
+
 class StatusChain(msgspec.Struct, frozen=True, kw_only=True):
     """A chain: how far the ledger knows it, how far its providers say it is, how many of them may be asked now."""
 
@@ -260,6 +276,7 @@ class StatusChain(msgspec.Struct, frozen=True, kw_only=True):
     finalized: int | None
     providers: int
     usable: int
+    pauses: tuple[StatusPause, ...] = ()
 
 
 class StatusLatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,7 +288,7 @@ class StatusLatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What is paused and why. `paused` is true while anything is."""
+    """What is paused and why. `paused` is true while anything is; a provider that is not asked pauses nothing."""
 
     version: str
     ledger: str

@@ -53,6 +53,7 @@ class ApiCode(Enum):
     READ_STALE = ("read_stale", 401, False, "The timestamp is more than 30 s from the server's clock.")
     READ_REPLAYED = ("read_replayed", 401, False, "This nonce was used within the last 60 s.")
     UNKNOWN_DEPOSIT = ("unknown_deposit", 404, False, "No deposit of this id was recorded.")
+    UNKNOWN_PROVIDER = ("unknown_provider", 404, False, "No configured chain, or not the named one, has this provider.")
     UNKNOWN_TRANSFER = ("unknown_transfer", 404, False, "No transfer batch of this id was booked.")
     BUSY = ("busy", 503, True, "Too much waits already; nothing happened, try again.")
     STORAGE = ("storage", 503, True, "The ledger takes no transactions now; the same envelope again gets its answer.")

@@ -61,6 +61,7 @@ class HoldWords(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     actor: str
     until: int
+    provider: str = ""
 
 
 class Relay(Protocol):

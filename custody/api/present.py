@@ -12,7 +12,7 @@ from custody.ledger.identifiers import available, held
 from custody.ledger.lifecycle import DEPOSIT, WithdrawalState
 from custody.ledger.state import Hold, State
 from custody.views.books import Books
-from custody.views.facts import Facts
+from custody.views.facts import Facts, PauseFacts
 from custody.views.feed import REACHED, Entry
 from custody.views.history import History
 
@@ -145,6 +145,7 @@ def _event(state: State, entry: Entry) -> answers.AnyEvent:
                 cause=event.cause,
                 reason=event.reason,
                 until=event.until,
+                provider=event.provider,
             )
         case other:
             return _money(state, entry, other)
@@ -231,7 +232,7 @@ def status(books: Books, facts: Facts) -> answers.Status:
         height=-1 if link is None else link.height,
         time=0 if link is None else link.time,
         ready=facts.ready,
-        paused=bool(standing or facts.latches),
+        paused=bool(facts.latches) or any(not hold.provider for hold in standing),
         holds=tuple(_public(hold) for hold in standing),
         latches=tuple(
             answers.StatusLatch(cause=latch.cause, reason=latch.reason, since=latch.since) for latch in facts.latches
@@ -256,6 +257,18 @@ def _public(hold: Hold) -> answers.StatusHold:
     )
 
 
+def _pause(row: PauseFacts) -> answers.StatusPause:
+    return answers.StatusPause(
+        direction=row.direction,
+        state=row.state.lower(),
+        since=row.since,
+        cause=row.cause,
+        reason=row.reason,
+        queue_age_seconds=row.queue_age_seconds,
+        estimate_seconds=row.estimate_seconds,
+    )
+
+
 def chains(state: State, facts: Facts) -> tuple[answers.StatusChain, ...]:
     """Every chain of the ledger, beside what its providers say."""
     known = {row.chain: row for row in facts.chains}
@@ -272,6 +285,7 @@ def chains(state: State, facts: Facts) -> tuple[answers.StatusChain, ...]:
                 finalized=row.finalized if row else None,
                 providers=len(row.providers) if row else 0,
                 usable=sum(1 for provider in row.providers if provider.may_ask) if row else 0,
+                pauses=tuple(map(_pause, row.pauses)) if row else (),
             )
         )
     return tuple(found)

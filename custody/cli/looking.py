@@ -1,4 +1,4 @@
-"""status, providers, wallets, accounts, deposits: looking, which changes nothing."""
+"""status, wallets, accounts, deposits: looking, which changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from custody.cli.admin import Unreachable, ask, call, refuse, target
 from custody.cli.context import Exit, Options, fail
-from custody.cli.output import moment, money, show_fields, show_json, show_table
+from custody.cli.output import moment, money, origin_of, say, scope_of, show_fields, show_json, show_table, span
 from custody.cli.signed import path_of
 
 POLL_SECONDS = 0.2
@@ -42,7 +42,8 @@ def await_answer(options: Options, path: str, reached: Callable[[Any], bool]) ->
 @click.command(short_help="The whole at a glance.")
 @click.pass_obj
 def status(options: Options) -> None:
-    """What is paused and why, how far every chain is known, what waits. With --wait, until the daemon is ready."""
+    """What is paused and why, which providers are not asked, how far every chain is known and whose word that rests on,
+    what waits. With --wait, until the daemon is ready."""
     answer = await_answer(options, "/admin/status", lambda seen: bool(seen["ready"]))
     if options.json:
         show_json(answer)
@@ -51,16 +52,17 @@ def status(options: Options) -> None:
     click.echo(f"custodyd {answer['version']}, {ready}, since {moment(answer['started'])}")
     click.echo(f"ledger {answer['ledger'][:16]}… at block {answer['height']}, {moment(answer['time'])}")
     for latch in answer["latches"]:
-        click.echo(f"STOPPED by {latch['cause']} since {moment(latch['since'])}, {latch['actor']}: {latch['reason']}")
-    for hold in answer["holds"]:
-        scope = " ".join(filter(None, (hold["chain"], hold["asset"], hold["account"]))) or "everything"
-        origin = hold["actor"] if hold["origin"] == "operator" else f"auto:{hold['cause']}"
-        click.echo(
-            f"on hold: {hold['direction']} of {scope} since {moment(hold['since'])}, {origin}: {hold['reason']} "
-            f"({hold['id']})"
-        )
-    if not answer["holds"] and not answer["latches"]:
+        say(f"STOPPED by {latch['cause']} since {moment(latch['since'])}, {latch['actor']}: {latch['reason']}")
+    stopping = [hold for hold in answer["holds"] if not hold["provider"]]
+    for hold in stopping:
+        told = f"since {moment(hold['since'])}, {origin_of(hold)}: {hold['reason']} ({hold['id']})"
+        say(f"on hold: {hold['direction']} of {scope_of(hold)} {told}")
+    if not stopping and not answer["latches"]:
         click.echo("nothing is paused")
+    for hold in answer["holds"]:
+        if hold["provider"]:
+            told = f"since {moment(hold['since'])}, {origin_of(hold)}: {hold['reason']} ({hold['id']})"
+            say(f"not asked: {scope_of(hold)} {told}")
     columns = ["chain", "cursor", "height", "finalized", "latest", "providers"]
     show_table(
         "chains",
@@ -71,22 +73,33 @@ def status(options: Options) -> None:
             for row in answer["chains"]
         ],
     )  # fmt: skip
+    for row in answer["chains"]:
+        trouble = f"; TROUBLE: {row['trouble']}" if row["trouble"] else ""
+        say(f"{row['chain']}: {row['truth']}{trouble}")
+    _show_pauses(answer["chains"])
     waiting = [[row["chain"], row["state"], row["count"]] for row in answer["withdrawals"]]
     show_table("withdrawals", ["chain", "state", "count"], waiting)
     click.echo(f"deposits that wait for credit: {answer['deposits_waiting']}")
 
 
-@click.command(short_help="Whom we ask, and how they do.")
-@click.pass_obj
-def providers(options: Options) -> None:
-    """List providers with their breakers and limits."""
-    answer = ask(options.socket, "GET", "/admin/providers")
-    if options.json:
-        show_json(answer)
+def _show_pauses(chains: list[dict[str, Any]]) -> None:
+    """Every direction of every chain once one of them doesn't simply run."""
+    states = [(row["chain"], pause) for row in chains for pause in row["pauses"]]
+    if all(pause["state"] == "running" for _, pause in states):
         return
-    columns = ["chain", "name", "host", "may ask", "why not", "breakers", "last error", "rate", "finalized", "latest"]
-    names = ["chain", "name", "host", "may_ask", "reason", "breakers", "last_error", "rate", "finalized", "latest"]
-    show_table("providers", columns, [[row[name] for name in names] for row in answer["providers"]])
+    rows = [
+        [
+            chain,
+            pause["direction"],
+            pause["state"].replace("_", " "),
+            moment(pause["since"]),
+            span(pause["queue_age_seconds"] or None),
+            span(pause["estimate_seconds"]),
+            f"{pause['cause']}: {pause['reason']}" if pause["cause"] else pause["reason"],
+        ]
+        for chain, pause in states
+    ]
+    show_table("pausing", ["chain", "direction", "state", "since", "waits for", "estimate", "why"], rows)
 
 
 @click.command(short_help="What we hold where.")
@@ -125,7 +138,8 @@ def show_account(options: Options, account: str) -> None:
     show_table("latest deposits", DEPOSIT_COLUMNS, map(deposit_row, answer["deposits"]))
     show_table("latest withdrawals", WITHDRAWAL_COLUMNS, map(withdrawal_row, answer["withdrawals"]))
     for hold in answer["holds"]:
-        click.echo(f"on hold: {hold['direction']}, {hold['actor']}: {hold['reason']} ({hold['id']})")
+        if not hold["provider"]:
+            say(f"on hold: {hold['direction']}, {hold['actor']}: {hold['reason']} ({hold['id']})")
 
 
 DEPOSIT_COLUMNS = ["id", "account", "amount", "state", "recorded"]

@@ -4,7 +4,9 @@ only then."""
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -50,6 +52,14 @@ def show_fields(answer: Mapping[str, Any], names: Sequence[str]) -> None:
         click.echo(f"{name:<{width}}  {_plain(answer[name])}")
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """One line of which parts come from the daemon; a terminal that is narrower gets it broken between words."""
+    text = _plain(line)
+    if (sys.stderr if err else sys.stdout).isatty():
+        text = textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ")
+    click.echo(text, err=err)
+
+
 def show(options: Options, answer: Mapping[str, Any], line: str) -> None:
     """An act's answer: the object, or one line."""
     if options.json:
@@ -63,6 +73,29 @@ def moment(milliseconds: int | None) -> str:
     if not milliseconds:
         return "-"
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(milliseconds // 1000))
+
+
+def span(seconds: float | None) -> str:
+    """A length of time as people say it, in its largest fitting unit; `-` for none."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def scope_of(hold: Mapping[str, Any]) -> str:
+    """What a hold is about, in words."""
+    if hold["provider"]:
+        return f"provider {hold['provider']} of {hold['chain']}"
+    named = (hold["chain"], hold["asset"], hold["account"], hold["wallet"])
+    return " ".join(filter(None, named)) or "everything"
+
+
+def origin_of(hold: Mapping[str, Any]) -> str:
+    """Who or what set a hold."""
+    return str(hold["actor"]) if hold["origin"] == "operator" else f"auto:{hold['cause']}"
 
 
 def money(amount: Mapping[str, str], asset: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from custody.cli.admin import ask, target
 from custody.cli.context import Exit, Options, confirm, fail
-from custody.cli.output import moment, show, show_json, show_table
+from custody.cli.output import moment, say, scope_of, show, show_json, show_table
 
 DIRECTIONS = ("deposits", "withdrawals", "both", "transfers", "all")
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
@@ -74,8 +74,8 @@ def resume(options: Options, hold_id: str, chain: str, asset: str, direction: st
         fail(Exit.REFUSED, f"no such hold stands: {hold_id or 'with this scope'}")
     if not options.yes:
         for hold in chosen:
-            scope = " ".join(filter(None, (hold["chain"], hold["asset"], hold["account"]))) or "everything"
-            click.echo(f"{hold['id']}: {hold['direction']} of {scope}, {hold['actor']}: {hold['reason']}", err=True)
+            what = scope_of(hold) if hold["provider"] else f"{hold['direction']} of {scope_of(hold)}"
+            say(f"{hold['id']}: {what}, {hold['actor']}: {hold['reason']}", err=True)
     confirm(options, f"Lift {len(chosen)} hold(s)?")
     lifted = []
     from custody.cli.signed import submit_signed  # lazy: signing is not for pausing
@@ -110,9 +110,8 @@ def holds(options: Options, history: bool) -> None:
     rows = [
         [
             row["id"],
-            " ".join(filter(None, (row["chain"], row["asset"], row["account"], row["wallet"], row["provider"])))
-            or "all",
-            row["direction"],
+            scope_of(row),
+            "-" if row["provider"] else row["direction"],
             row["origin"] if row["origin"] == "operator" else f"auto:{row['cause']}",
             row["reason"],
             row["actor"],

@@ -63,7 +63,7 @@ class RelayDesk:
                 asset=words.asset,
                 account=words.account,
                 wallet="",
-                provider="",
+                provider=words.provider,
                 direction=words.direction,
                 origin="operator",
                 cause=words.cause,

@@ -71,7 +71,10 @@ def understood(command: click.Command, name: str, words: list[str], parent: clic
         raise
     if isinstance(command, click.Group):
         # Where click keeps a group's words until it is invoked; it has no public name for them.
-        called, found, remaining = command.resolve_command(context, [*context._protected_args, *context.args])
+        left = [*context._protected_args, *context.args]
+        if not left and command.invoke_without_command:
+            return  # a group that says something by itself
+        called, found, remaining = command.resolve_command(context, left)
         assert found is not None
         understood(found, called or "", remaining, context)
 
@@ -102,6 +105,9 @@ def test_a_mentioned_command_exists(words: list[str]) -> None:
         "custodyctl stop",
         "custodyctl pause --reson x",
         "custodyctl brake relase",
+        "custodyctl providers cordn first --reason x",
+        "custodyctl providers cordon --reason x",
+        "custodyctl providers uncordon first",
         "custodyctl --wait x status",
         "custodyd rejoin --statment x",
         "custodyd rejoin --statement x --kye y",

@@ -16,10 +16,13 @@ from typing import Any
 from aiohttp import web
 
 from chains.errors import AddressError, NoProvider
+from chains.pool.breaker import State
+from chains.pool.events import ProviderHealth
 from custody.api.admin_app import admin_app
 from custody.api.client_app import client_app
 from custody.api.ports import AdminDeps, ApiLimits, ClientDeps, HoldWords, Reconciled
 from custody.api.serving import serve_http, serve_socket
+from custody.daemon.duties import RelayDesk
 from custody.envelope.ed25519 import SigningKey
 from custody.envelope.envelopes import Envelope, sign
 from custody.execution import Executed, Replica
@@ -36,6 +39,7 @@ from custody.views.facts import ChainFacts, Facts, Latch
 from custody.views.feed import Feed
 from custody.views.history import History
 from custody.views.tallies import Tallies
+from custody.voice import Voice
 
 START = 1_700_000_000_000
 NAMES = {
@@ -111,29 +115,17 @@ class Chains:
 
 @dataclass
 class Hands:
-    """Relay and brake, over the real ledger."""
+    """The daemon's relay, and a brake, over the real ledger."""
 
     world: World
     latch: Latch | None = None
     journal_works: bool = True
 
+    def __post_init__(self) -> None:
+        self.relay = RelayDesk(Voice(KEYS["relay"], self.world.sequencer))
+
     async def hold(self, words: HoldWords) -> Receipt | Rejection:
-        return await self.world.say(
-            "relay",
-            tx.HoldSet,
-            hold=words.hold,
-            chain=words.chain,
-            asset=words.asset,
-            account=words.account,
-            wallet="",
-            provider="",
-            direction=words.direction,
-            origin="operator",
-            cause=words.cause,
-            reason=words.reason,
-            actor=words.actor,
-            until=words.until,
-        )
+        return await self.relay.hold(words)
 
     def latched(self) -> Latch | None:
         return self.latch
@@ -198,6 +190,7 @@ class World:
         self.chains = Chains()
         self.hands = Hands(self)
         self.ready = True
+        self.outside = {ETH: ChainFacts(chain=ETH, latest=110, finalized=100), SOL: ChainFacts(chain=SOL)}
 
     def clock(self) -> int:
         self.now += 1
@@ -209,14 +202,13 @@ class World:
 
     def facts(self) -> Facts:
         latches = (self.hands.latch,) if self.hands.latch else ()
-        chains = (ChainFacts(chain=ETH, latest=110, finalized=100), ChainFacts(chain=SOL))
         return Facts(
             version="0.1.0",
             started=START,
             ready=self.ready,
             waiting_for="" if self.ready else "the signer",
             latches=latches,
-            chains=chains,
+            chains=tuple(self.outside.values()),
         )
 
     def payload(self, key: str, kind: type[tx.Transaction], **fields: object) -> bytes:
@@ -345,6 +337,35 @@ def a_pause(hold: str = "h-1", **changes: str) -> HoldWords:
     """An operator's pause of everything, changed."""
     words = {"chain": "", "asset": "", "account": "", "direction": "all", "reason": "a test", **changes}
     return HoldWords(hold=hold, cause="pause", actor="uid:1000", until=0, **words)
+
+
+def health(name: str, **changes: Any) -> ProviderHealth:
+    """A provider that does well, changed."""
+    well: dict[str, Any] = {
+        "name": name,
+        "host": f"{name}.example",
+        "account": f"{name}@{name}.example",
+        "may_ask": True,
+        "reason": "",
+        "error_breaker": State.CLOSED,
+        "auth_breaker": State.CLOSED,
+        "integrity_breaker": State.CLOSED,
+        "last_error": "",
+        "last_error_message": "",
+        "last_error_ago": None,
+        "last_success_ago": 0.2,
+        "failing_for": None,
+        "frozen_for": 0.0,
+        "in_flight": 3,
+        "concurrency": 32,
+        "learned_rate": 21.3,
+        "contract_rate": 25.0,
+        "tokens": 4.2,
+        "latest": 21_408_771,
+        "finalized": 21_408_704,
+        "learned_concurrency": {"light": 24, "heavy": 8, "write": 8},
+    }
+    return ProviderHealth(**{**well, **changes})
 
 
 def address_of(account: str, chain: str) -> str:

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from msgspec import structs
 
 from custody.api.ports import ApiLimits
 from custody.ledger import transactions as tx
+from custody.views.facts import ChainFacts, PauseFacts
 from tests.custody.api.asking import Answered, Asker
 from tests.custody.api.rig import (
     CONTRACT,
@@ -255,6 +257,32 @@ async def test_the_status_is_open_and_keeps_persons_out(ask: Asker, world: World
     assert (chains[ETH]["height"], chains[ETH]["latest"]) == (cursor.height, 110)
     assert answer.body["height"] == world.replica.height
     assert answer.body["ledger"] == world.ledger
+
+
+async def test_a_cordon_pauses_nothing_and_names_no_provider_to_strangers(ask: Asker, world: World) -> None:
+    before = world.feed.last
+    words = a_pause("h-1", chain=ETH, provider="acme", reason="acme says two things")
+    await world.hands.hold(structs.replace(words, cause="cordon"))
+    body = (await ask.send("GET", "/v1/status")).body
+    assert body["paused"] is False
+    assert [(hold["scope"], hold["cause"], hold["chain"]) for hold in body["holds"]] == [("provider", "cordon", "")]
+    assert "acme" not in str(body)
+    [event] = (await ask.get(f"/v1/events?after={before}")).body["events"]
+    assert (event["chain"], event["provider"], event["cause"]) == (ETH, "acme", "cordon"), "it is not the chain's pause"
+
+
+async def test_the_status_tells_how_each_direction_goes(ask: Asker, world: World) -> None:
+    waiting = PauseFacts(
+        direction="deposits", state="PROBING", since=5, cause="provider", reason="1 of 2 sources",
+        queue_age_seconds=9.5, estimate_seconds=None,
+    )  # fmt: skip
+    world.outside[ETH] = ChainFacts(chain=ETH, pauses=(waiting,))
+    chains = {row["chain"]: row for row in (await ask.send("GET", "/v1/status")).body["chains"]}
+    assert chains[SOL]["pauses"] == []
+    assert chains[ETH]["pauses"] == [
+        {"direction": "deposits", "state": "probing", "since": 5, "cause": "provider", "reason": "1 of 2 sources",
+         "queue_age_seconds": 9.5, "estimate_seconds": None}
+    ]  # fmt: skip
 
 
 async def test_the_brake_shows_in_the_status(ask: Asker, world: World) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.custody.api.rig import a_world, serving_operators
+from custody.views.facts import ChainFacts
+from tests.custody.api.rig import ETH, a_world, health, serving_operators
 
 HEAVY = ("aiohttp", "web3", "solders", "rich", "msgspec", "pydantic", "structlog", "apsw", "custody.ledger")
 
@@ -42,12 +43,20 @@ def test_importing_the_command_line_loads_click_and_little_else() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("pause", "--reason", "x"), ("brake", "--reason", "x"), ("-o", "json", "status"), ("-o", "json", "holds")],
+    [
+        ("pause", "--reason", "x"),
+        ("brake", "--reason", "x"),
+        ("providers", "cordon", "first", "--reason", "x"),
+        ("-o", "json", "status"),
+        ("-o", "json", "holds"),
+        ("-o", "json", "providers"),
+    ],
     ids=lambda words: " ".join(words),
 )
 async def test_the_urgent_commands_load_only_the_standard_library(tmp_path: Path, words: tuple[str, ...]) -> None:
     async with a_world(tmp_path) as world, serving_operators(world, tmp_path) as socket:
+        world.outside[ETH] = ChainFacts(chain=ETH, providers=(health("first"),))
         before = world.replica.height
         modules = await asyncio.to_thread(loaded, "--socket", str(socket), *words)
         assert modules.isdisjoint((*HEAVY, "asyncio"))
-        assert (world.replica.height > before) is (words[0] in ("pause", "brake"))
+        assert (world.replica.height > before) is ("--reason" in words)
