@@ -14,7 +14,7 @@ from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
@@ -27,7 +27,7 @@ from custody.ledger.holds import in_force
 from custody.ledger.lifecycle import DEPOSIT
 from custody.ledger.state import Hold
 from custody.views.books import Books
-from custody.views.facts import Facts
+from custody.views.facts import PAUSE_STATES, Facts
 from custody.views.tallies import Tallies
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it untyped; it drops a series a counter
@@ -36,6 +36,20 @@ _CREDIT_BUCKETS = (0.01, 0.1, 1, 10, 60, 300, 900, 3_600, 14_400, 86_400)
 """Seconds from a recorded deposit to its credit: at once, or as long as a pause lasted."""
 _APPEND_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+PROVIDER_SERIES = 1_450
+"""Series about providers, all together. A daemon with 8 chains, 30 listings of assets and up to 128 providers stays
+below 2,000 series in all, which is what one scrape may carry without keeping the loop from its work."""
+SERIES_A_PROVIDER = 10
+"""Three breakers, two heights, tokens, learned rate, unknown errors, cordon; and `other` for what has no series of its
+own among the requests."""
+PIECE = 128
+"""Series written in one go: one or two milliseconds."""
+_HEAD_LINES = 2
+"""HELP and TYPE, said once for each metric."""
+OTHER = "other"
+"""The labels `method_class` and `result` of requests that came when there was no room left."""
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -73,11 +87,15 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
 
 
 class PoolMetrics:
-    """The pools' hook (`chains.pool.events.PoolEvents`) as counters; one may observe all chains' pools."""
+    """The pools' hook (`chains.pool.events.PoolEvents`) as counters; one may observe all chains' pools. `providers`
+    tells how many there are altogether; it is asked at the first request."""
 
-    __slots__ = ("_requests", "_seconds", "_shed")
+    __slots__ = ("_known", "_providers", "_requests", "_room", "_seconds", "_shed")
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, providers: Callable[[], int]) -> None:
+        self._providers = providers
+        self._known: dict[tuple[str, str, str, str], Counter] = {}
+        self._room: int | None = None
         self._requests = Counter(
             "chains_requests",
             "Requests to providers by what came of them.",
@@ -95,8 +113,21 @@ class PoolMetrics:
         self, chain: str, provider: str, method_class: MethodClass, result: str, seconds: float
     ) -> None:
         """One request is over."""
-        self._requests.labels(chain, provider, str(method_class), result).inc()
+        key = (chain, provider, method_class.value, result)
+        counter = self._known.get(key)
+        if counter is None:
+            counter = self._known[key] = self._requests.labels(*self._labels(key))
+        counter.inc()
         self._seconds.observe(seconds)
+
+    def _labels(self, key: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+        """Its own, while there is room for one series more; else the provider's `other`."""
+        if self._room is None:
+            self._room = PROVIDER_SERIES - SERIES_A_PROVIDER * self._providers()
+        if self._room <= 0:
+            return (key[0], key[1], OTHER, OTHER)
+        self._room -= 1
+        return key
 
     def breaker_changed(self, chain: str, provider: str, breaker: str, state: State) -> None:
         """The state itself is read when it is scraped."""
@@ -117,7 +148,7 @@ class Metrics:
 
     def __init__(self, books: Books, tallies: Tallies, facts: Callable[[], Facts]) -> None:
         self.registry = CollectorRegistry()
-        self.pools = PoolMetrics(self.registry)
+        self.pools = PoolMetrics(self.registry, lambda: sum(len(chain.providers) for chain in facts().chains))
         """The observer to hand to every pool."""
         self._deposits = Counter(
             "custody_deposits", "Deposits by result.", ("chain", "asset", "result"), registry=self.registry
@@ -161,9 +192,29 @@ class Metrics:
         """A chain's unfinalized end was replaced."""
         self._reorgs.labels(chain).inc()
 
-    def render(self) -> bytes:
-        """The text exposition format, 0.0.4."""
-        return generate_latest(self.registry)
+    def render(self) -> Iterator[bytes]:
+        """The text exposition format, 0.0.4, in pieces, so that whoever serves it can let others work between them.
+        What belongs together (the money, the holds, the providers) is read in one go; a piece may be empty."""
+        for family in self.registry.collect():
+            yield b""
+            samples = family.samples
+            for first in range(0, max(len(samples), 1), PIECE):
+                family.samples = samples[first : first + PIECE]
+                text = generate_latest(_One(family))
+                yield text if not first else b"".join(text.splitlines(keepends=True)[_HEAD_LINES:])
+
+
+class _One:
+    """What the exposition asks of a registry, for one metric alone."""
+
+    __slots__ = ("_family",)
+
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric."""
+        yield self._family
 
 
 class _Standing(Collector):
@@ -183,7 +234,9 @@ class _Standing(Collector):
         yield from self._money()
         yield from self._ledger()
         yield from self._withdrawals()
-        yield from self._chains(self._facts())
+        facts = self._facts()
+        yield from self._chains(facts)
+        yield from self._providers(facts)
 
     def _money(self) -> Iterator[Metric]:
         state, owed = self._books.state, self._tallies.owed
@@ -247,33 +300,64 @@ class _Standing(Collector):
         for key, cursor in self._books.state.cursors.rows():
             height.add_metric([str(key[0])], cursor.height)
         seen = GaugeMetricFamily("custody_cursor_timestamp_seconds", "The cursor's block's time.", labels=["chain"])
-        breakers = GaugeMetricFamily(
-            "chains_breaker_state", "0 closed, 1 half-open, 2 open.", labels=["chain", "provider", "breaker"]
+        pauses = GaugeMetricFamily(
+            "custody_pause_state",
+            "0 running, 1 degraded, 2 draining, 3 paused, 4 probing, 5 catching up.",
+            labels=["chain", "direction"],
         )
-        tokens = GaugeMetricFamily("chains_limit_tokens", "Requests an account may send now.", labels=["provider"])
         depth = GaugeMetricFamily("chains_queue_depth", "Calls that wait.", labels=["chain", "priority"])
-        heads = GaugeMetricFamily("chains_head_height", "A provider's newest block.", labels=["chain", "provider"])
-        finals = GaugeMetricFamily(
-            "chains_finalized_height", "A provider's newest finalized block.", labels=["chain", "provider"]
+        quorum = GaugeMetricFamily(
+            "chains_quorum", "How many providers must say the same before it is believed.", labels=["chain"]
         )
-        metered: dict[str, float] = {}
         for chain in facts.chains:
             if chain.cursor_time is not None:
                 seen.add_metric([chain.chain], chain.cursor_time)
+            for pause in chain.pauses:
+                pauses.add_metric([chain.chain, pause.direction], PAUSE_STATES.index(pause.state.lower()))
             for priority, waiting in chain.queue:
                 depth.add_metric([chain.chain, priority], waiting)
+            if chain.quorum:
+                quorum.add_metric([chain.chain], chain.quorum)
+        yield from (height, seen, pauses, depth, quorum)
+
+    def _providers(self, facts: Facts) -> Iterator[Metric]:
+        one_of = ["chain", "provider"]
+        breakers = GaugeMetricFamily(
+            "chains_breaker_state", "0 closed, 1 half-open, 2 open.", labels=["chain", "provider", "breaker"]
+        )
+        heads = GaugeMetricFamily("chains_head_height", "A provider's newest block.", labels=one_of)
+        finals = GaugeMetricFamily("chains_finalized_height", "A provider's newest finalized block.", labels=one_of)
+        cordoned = GaugeMetricFamily("chains_cordoned", "1 while it is kept out by a hold of its own.", labels=one_of)
+        rates = GaugeMetricFamily(
+            "chains_learned_rate", "Requests a second that its account bears, as learned.", labels=one_of
+        )
+        unknown = CounterMetricFamily(
+            "chains_unknown_errors", "Answers that no row of the classification knows.", labels=one_of
+        )
+        tokens = GaugeMetricFamily(
+            "chains_limit_tokens",
+            "Requests an account may send now; the least of those whose providers share the name.",
+            labels=["provider"],
+        )
+        held = {(hold.chain, hold.provider) for _, hold in in_force(self._books.state) if hold.provider}
+        metered: dict[str, float] = {}
+        for chain in facts.chains:
             for one in chain.providers:
-                states = {"error": one.error_breaker, "auth": one.auth_breaker, "integrity": one.integrity_breaker}
-                for name, state in states.items():
-                    breakers.add_metric([chain.chain, one.name, name], state)
-                metered[one.name] = one.tokens
+                name = [chain.chain, one.name]
+                breakers.add_metric([*name, "error"], one.error_breaker)
+                breakers.add_metric([*name, "auth"], one.auth_breaker)
+                breakers.add_metric([*name, "integrity"], one.integrity_breaker)
                 if one.latest is not None:
-                    heads.add_metric([chain.chain, one.name], one.latest)
+                    heads.add_metric(name, one.latest)
                 if one.finalized is not None:
-                    finals.add_metric([chain.chain, one.name], one.finalized)
-        for name, left in sorted(metered.items()):
-            tokens.add_metric([name], left)
-        yield from (height, seen, breakers, tokens, depth, heads, finals)
+                    finals.add_metric(name, one.finalized)
+                cordoned.add_metric(name, int(bool(one.cordoned) or (chain.chain, one.name) in held))
+                rates.add_metric(name, one.learned_rate)
+                unknown.add_metric(name, one.unknown_errors)
+                metered[one.name] = min(one.tokens, metered.get(one.name, one.tokens))
+        for provider, left in sorted(metered.items()):
+            tokens.add_metric([provider], left)
+        yield from (breakers, heads, finals, cordoned, rates, unknown, tokens)
 
 
 def _scope(hold: Hold) -> str:

@@ -86,8 +86,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     `state`: `quarantined` (it contradicted what was proven), `locked_out` (it refuses our key), `cordoned` (a person
     keeps it out), `open` (its breaker is), `frozen` (it throttled us), `spent` (the plan's quota is), `probing` (its
     breaker is half open), `failing` (asked, and no good answer since the first trouble) or `ok`. `reason` says why it
-    may not be asked. `lag` and `finalized_lag`: blocks behind the chain's best provider. `holds`: the ledger's holds on
-    it, and `cordoned` their reason or the pool's. `tokens`, `learned_rate` and `contract_rate` are its account's.
+    may not be asked. `lag` and `finalized_lag`: blocks behind the best of those that are neither quarantined nor held.
+    `holds`: the ledger's holds on it, and `cordoned` their reason or the pool's. `tokens`, `learned_rate` and
+    `contract_rate` are its account's.
     """
 
     chain: str

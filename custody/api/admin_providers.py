@@ -79,7 +79,8 @@ def providers(deps: AdminDeps) -> shapes.Providers:
     rows: list[shapes.Provider] = []
     together: list[shapes.ChainProviders] = []
     for chain in facts.chains:
-        best, final = _best(one.latest for one in chain.providers), _best(one.finalized for one in chain.providers)
+        believed = [one for one in chain.providers if not (one.integrity_breaker or (chain.chain, one.name) in held)]
+        best, final = _best(one.latest for one in believed), _best(one.finalized for one in believed)
         rows.extend(_provider(chain.chain, one, best, final, held) for one in chain.providers)
         waits = dict(chain.waits)
         together.append(

@@ -5,7 +5,7 @@ The composition hands in one `ClientDeps` and one `AdminDeps`; tests hand in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -135,7 +135,8 @@ class ApiLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDeps:
-    """What the client API stands on. `clock` gives unix milliseconds, `metrics` the exposition text."""
+    """What the client API stands on. `clock` gives unix milliseconds, `metrics` the exposition text in
+    pieces, each of which is short work."""
 
     ledger: Ledger
     books: Books
@@ -143,7 +144,7 @@ class ClientDeps:
     feed: Feed
     recipients: Recipients
     facts: Callable[[], Facts]
-    metrics: Callable[[], bytes]
+    metrics: Callable[[], Iterator[bytes]]
     clock: Callable[[], int]
     limits: ApiLimits = field(default_factory=ApiLimits)
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tools.bench import goodput, overhead
+from tools.bench import goodput, overhead, scrape
 from tools.sources import ROOT
 
 Figures = Mapping[str, float]
 
 PARTS: Mapping[str, Callable[[], Figures]] = {
     "overhead": overhead.measure,  # first, while the machine is cool
+    "scrape": scrape.measure,
     "goodput": goodput.measure,
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +12,9 @@ import aiohttp
 import pytest
 from msgspec import structs
 
+from custody.api.client_app import client_app
 from custody.api.ports import ApiLimits
+from custody.api.serving import serve_http
 from custody.ledger import transactions as tx
 from custody.views.facts import ChainFacts, PauseFacts
 from tests.custody.api.asking import Answered, Asker
@@ -24,6 +28,7 @@ from tests.custody.api.rig import (
     World,
     a_pause,
     address_of,
+    port_of,
     serving_clients,
     until_polled,
 )
@@ -306,6 +311,34 @@ async def test_metrics_are_served_as_text(ask: Asker) -> None:
     answer = await ask.send("GET", "/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert b'custody_solvent{asset="ETH"} 1.0' in answer.body
+
+
+async def test_others_work_between_the_pieces_of_a_scrape(world: World) -> None:
+    steps = 0
+    seen: list[int] = []
+
+    async def work() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await asyncio.sleep(0)
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(3):
+            seen.append(steps)
+            yield b"%d\n" % number
+
+    deps = replace(world.client_deps(), metrics=pieces)
+    runner = await serve_http(client_app(deps), "127.0.0.1", 0, drain_seconds=0.5)
+    worker = asyncio.create_task(work())
+    try:
+        url = f"http://127.0.0.1:{port_of(runner)}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert await response.read() == b"0\n1\n2\n"
+    finally:
+        worker.cancel()
+        await runner.cleanup()
+    assert seen == sorted(set(seen)), "each piece finds that others have been on"
 
 
 @pytest.mark.parametrize("key", ["payouts", "engine", "operator", "admin-1"])

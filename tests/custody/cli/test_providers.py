@@ -85,6 +85,16 @@ async def test_json_has_everything_that_is_known_of_a_provider(ctl: Ctl, world: 
     assert (solana["providers"], solana["latest"]) == (1, None)
 
 
+async def test_who_was_proven_wrong_sets_no_mark_for_the_others(ctl: Ctl, world: World) -> None:
+    liar = health("second", latest=99_999_999, finalized=99_999_999, integrity_breaker=State.OPEN)
+    world.outside[ETH] = ChainFacts(chain=ETH, providers=(health("first"), liar))
+    rows = (await ctl.json("providers"))["providers"]
+    assert [(row["lag"], row["finalized_lag"]) for row in rows] == [(0, 0), (-78_591_228, -78_591_295)]
+    world.outside[ETH] = ChainFacts(chain=ETH, providers=(health("first"), health("third", latest=99_999_999)))
+    await ctl("providers", "cordon", "third", "--reason", "it invents blocks")
+    assert [row["lag"] for row in (await ctl.json("providers"))["providers"]] == [0, -78_591_228]
+
+
 async def test_the_tables_say_the_same_in_words(ctl: Ctl, world: World) -> None:
     furnish(world)
     said = await ctl("providers")

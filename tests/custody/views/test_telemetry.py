@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from msgspec import structs
+from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chains.pool.breaker import State
@@ -17,10 +19,11 @@ from chains.pool.calls import Priority
 from chains.pool.events import PoolEvents, ProviderHealth
 from chains.pool.methods import MethodClass
 from custody.ledger import transactions as tx
-from custody.telemetry import Metrics, configure_logging
-from custody.views.facts import ChainFacts, Facts
+from custody.telemetry import OTHER, PIECE, Metrics, configure_logging
+from custody.views.facts import PAUSE_STATES, ChainFacts, Facts, PauseFacts
 from tests.custody.ledgers import EVM, SOL, Ledger, funded
-from tests.custody.views.rig import Views
+from tests.custody.views.crowd import CHAINS, PROVIDERS, RESULTS, STATES, Crowd
+from tests.custody.views.rig import Views, replayed
 
 PROMISED = {
     "custody_liabilities": {"asset"},
@@ -47,6 +50,15 @@ PROMISED = {
     "chains_finalized_height": {"chain", "provider"},
 }
 """DESIGN, "Metrics": names and labels are fixed, dashboards depend on them."""
+
+ADDED = {
+    "custody_pause_state": {"chain", "direction"},
+    "chains_quorum": {"chain"},
+    "chains_cordoned": {"chain", "provider"},
+    "chains_learned_rate": {"chain", "provider"},
+    "chains_unknown_errors_total": {"chain", "provider"},
+}
+"""What came later; from then on as fixed as the others."""
 
 HEALTH = ProviderHealth(
     name="alpha",
@@ -91,9 +103,22 @@ class Scraped:
         return {labels: value for (found, labels), value in self.samples.items() if found == name}
 
 
+def a_pause(direction: str, state: str) -> PauseFacts:
+    return PauseFacts(
+        direction=direction, state=state, since=0, cause="", reason="", queue_age_seconds=0.0, estimate_seconds=None
+    )
+
+
 def facts() -> Facts:
     chain = ChainFacts(
-        chain=EVM, latest=120, finalized=100, cursor_time=1_699_999_999, providers=(HEALTH,), queue=(("head", 3),)
+        chain=EVM,
+        latest=120,
+        finalized=100,
+        cursor_time=1_699_999_999,
+        providers=(HEALTH,),
+        queue=(("head", 3),),
+        quorum=1,
+        pauses=(a_pause("deposits", "RUNNING"), a_pause("withdrawals", "catching_up")),
     )
     return Facts(version="0", started=0, ready=True, waiting_for="", latches=(), chains=(chain,))
 
@@ -110,7 +135,7 @@ def scrape(ledger: Ledger) -> Scraped:
     observer.limiter_changed(EVM, "alpha", 1.0, 2.0)
     metrics.appended(0.004)
     metrics.reorganised(SOL)
-    return Scraped(metrics.render())
+    return Scraped(b"".join(metrics.render()))
 
 
 def test_the_promised_names_and_labels_and_no_others() -> None:
@@ -127,7 +152,7 @@ def test_the_promised_names_and_labels_and_no_others() -> None:
     for name, labels in scrape(ledger).samples:
         base = re.sub(r"_(bucket|sum|count)$", "", name)
         found.setdefault(base, set()).update(label for label, _ in labels if label != "le")
-    assert found == PROMISED
+    assert found == PROMISED | ADDED
 
 
 def test_money_is_in_units_and_solvency_is_exact() -> None:
@@ -143,9 +168,9 @@ def test_one_wei_short_is_insolvent_though_a_float_cannot_see_it() -> None:
     ledger = funded()
     views = Views(ledger)
     metrics = Metrics(views.books, views.tallies, facts)
-    assert Scraped(metrics.render())("custody_solvent", asset="ETH") == 1
+    assert Scraped(b"".join(metrics.render()))("custody_solvent", asset="ETH") == 1
     views.tallies.owed["ETH"] += 1
-    short = Scraped(metrics.render())
+    short = Scraped(b"".join(metrics.render()))
     assert short("custody_liabilities", asset="ETH") == sum(
         value for labels, value in short.all("custody_assets").items() if ("asset", "ETH") in labels
     ), "as floats they are the same"
@@ -209,6 +234,125 @@ def test_providers_are_read_when_scraped() -> None:
     assert seen("chains_shed_total", chain=EVM, priority="backfill") == 1
     assert seen("chains_requests_total", chain=EVM, provider="alpha", method_class="heavy", result="ok") == 1
     assert seen("custody_cursor_timestamp_seconds", chain=EVM) == 1_699_999_999
+
+
+def scraped_with(*chains: ChainFacts, ledger: Ledger | None = None) -> Scraped:
+    """A scrape of a daemon whose providers stand so."""
+    views = Views(ledger or funded())
+    seen = Facts(version="0", started=0, ready=True, waiting_for="", latches=(), chains=chains)
+    return Scraped(b"".join(Metrics(views.books, views.tallies, lambda: seen).render()))
+
+
+def test_every_breaker_is_shown_with_its_state() -> None:
+    health = structs.replace(HEALTH, error_breaker=State.HALF_OPEN, auth_breaker=State.OPEN)
+    seen = scraped_with(ChainFacts(chain=EVM, providers=(health,)))
+    assert {dict(labels)["breaker"]: value for labels, value in seen.all("chains_breaker_state").items()} == {
+        "error": 1, "auth": 2, "integrity": 0
+    }  # fmt: skip
+
+
+def test_of_providers_that_share_a_name_the_scarcest_tokens_are_shown() -> None:
+    """The label is the provider's name alone, and a chain more must not hide that another is out of tokens."""
+    for order in ((4.5, 0.5), (0.5, 4.5)):
+        chains = [
+            ChainFacts(chain=chain, providers=(structs.replace(HEALTH, tokens=tokens),))
+            for chain, tokens in zip((EVM, SOL), order, strict=True)
+        ]
+        assert scraped_with(*chains).all("chains_limit_tokens") == {(("provider", "alpha"),): 0.5}
+
+
+def test_what_providers_have_taught_us_is_shown_by_chain() -> None:
+    other = structs.replace(HEALTH, learned_rate=7.5, unknown_errors=2)
+    seen = scraped_with(ChainFacts(chain=EVM, providers=(HEALTH,)), ChainFacts(chain=SOL, providers=(other,)))
+    assert seen("chains_learned_rate", chain=EVM, provider="alpha") == 5.0
+    assert seen("chains_learned_rate", chain=SOL, provider="alpha") == 7.5
+    assert seen("chains_unknown_errors_total", chain=EVM, provider="alpha") == 0, "there from the start"
+    assert seen("chains_unknown_errors_total", chain=SOL, provider="alpha") == 2
+
+
+def test_a_cordon_shows_whether_the_ledger_or_the_pool_says_so() -> None:
+    ledger = funded()
+    ledger.hold("h-1", chain=EVM, provider="alpha", cause="cordon")
+    chains = [
+        ChainFacts(chain=EVM, providers=(HEALTH, structs.replace(HEALTH, name="beta", cordoned="why"))),
+        ChainFacts(chain=SOL, providers=(HEALTH,)),
+    ]
+    seen = scraped_with(*chains, ledger=ledger)
+    assert seen("chains_cordoned", chain=EVM, provider="alpha") == 1
+    assert seen("chains_cordoned", chain=EVM, provider="beta") == 1
+    assert seen("chains_cordoned", chain=SOL, provider="alpha") == 0
+    assert seen("custody_held", scope="provider", direction="all", origin="operator") == 1
+
+
+def test_pauses_are_numbers_in_their_order() -> None:
+    pauses = tuple(a_pause(state, state.upper()) for state in PAUSE_STATES)
+    seen = scraped_with(ChainFacts(chain=EVM, pauses=pauses))
+    told = [seen("custody_pause_state", chain=EVM, direction=state) for state in PAUSE_STATES]
+    assert told == [0, 1, 2, 3, 4, 5]
+    assert (PAUSE_STATES[0], PAUSE_STATES[3], PAUSE_STATES[5]) == ("running", "paused", "catching_up")
+
+
+def test_a_quorum_that_is_not_known_is_not_shown() -> None:
+    seen = scraped_with(ChainFacts(chain=EVM, quorum=2), ChainFacts(chain=SOL))
+    assert seen.all("chains_quorum") == {(("chain", EVM),): 2}
+
+
+@pytest.mark.parametrize("providers", [2, 6, PROVIDERS])
+def test_two_thousand_series_are_enough_for_a_crowd(providers: int) -> None:
+    """Eight chains, thirty listings, up to 128 providers, and whatever can happen to them has happened."""
+    crowd = Crowd(providers)
+    crowd.hear()
+    seen = Scraped(b"".join(crowd.metrics.render()))
+    found = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in seen.samples}
+    assert found == (PROMISED | ADDED).keys(), "nothing of the daemon is left out of the sum"
+    assert len(seen.samples) + STATES <= 2_000
+
+
+def test_where_there_is_no_room_requests_are_counted_as_other_and_none_is_lost() -> None:
+    crowd = Crowd()
+    for _ in range(2):
+        crowd.hear()
+    seen = Scraped(b"".join(crowd.metrics.render())).all("chains_requests_total")
+    sums: dict[tuple[str, str], float] = {}
+    for labels, value in seen.items():
+        told = dict(labels)
+        sums[told["chain"], told["provider"]] = sums.get((told["chain"], told["provider"]), 0) + value
+        assert (told["result"] == OTHER) is (told["method_class"] == OTHER)
+    assert len(sums) == len(CHAINS) * PROVIDERS
+    assert set(sums.values()) == {2 * 3 * len(RESULTS)}
+    assert any((("result", OTHER) in labels) for labels in seen)
+
+
+def test_where_there_is_room_every_result_has_its_own_series() -> None:
+    crowd = Crowd(providers=2)
+    crowd.hear()
+    seen = Scraped(b"".join(crowd.metrics.render())).all("chains_requests_total")
+    assert len(seen) == len(CHAINS) * 2 * 3 * len(RESULTS)
+    assert not any(("result", OTHER) in labels for labels in seen)
+
+
+def test_the_pieces_are_the_whole_and_none_is_long() -> None:
+    crowd = Crowd(providers=2)
+    crowd.hear()
+    pieces = list(crowd.metrics.render())
+    assert b"".join(pieces) == generate_latest(crowd.metrics.registry)
+    assert max(piece.count(b"\n") for piece in pieces) == PIECE + 2
+
+
+def test_blocks_that_come_during_a_scrape_do_no_harm() -> None:
+    """Others work between the pieces: what is read together is of one moment, and nothing is read while it changes."""
+    ledger = funded()
+    views = Views(ledger)
+    metrics = Metrics(views.books, views.tallies, facts)
+    told: list[bytes] = []
+    for number, piece in enumerate(metrics.render()):
+        told.append(piece)
+        ledger.hold(f"h-{number}", account=f"a-{number}", direction=("deposits", "all", "both")[number % 3])
+        ledger.withdraw(f"w-{number}", "alice", "ETH", EVM, 1)
+        for executed in list(replayed(ledger))[len(views.executed) :]:
+            views.follow(executed)
+            metrics.published(executed)
+    assert Scraped(b"".join(told))("custody_solvent", asset="ETH") == 1
 
 
 @pytest.fixture
