@@ -340,13 +340,20 @@ class _Standing(Collector):
             labels=["provider"],
         )
         held = {(hold.chain, hold.provider) for _, hold in in_force(self._books.state) if hold.provider}
+        # What was proven outlives the process that proved it: after a restart only the ledger's hold still says so.
+        lied = {
+            (hold.chain, hold.provider)
+            for _, hold in in_force(self._books.state)
+            if hold.provider and hold.cause == "integrity"
+        }
         metered: dict[str, float] = {}
         for chain in facts.chains:
             for one in chain.providers:
                 name = [chain.chain, one.name]
                 breakers.add_metric([*name, "error"], one.error_breaker)
                 breakers.add_metric([*name, "auth"], one.auth_breaker)
-                breakers.add_metric([*name, "integrity"], one.integrity_breaker)
+                proven = (chain.chain, one.name) in lied
+                breakers.add_metric([*name, "integrity"], State.OPEN if proven else one.integrity_breaker)
                 if one.latest is not None:
                     heads.add_metric(name, one.latest)
                 if one.finalized is not None:

@@ -34,11 +34,11 @@ def cordons(state: State) -> dict[tuple[str, str], dict[str, Hold]]:
     return found
 
 
-def truth(row: ChainFacts | None) -> str:
-    """What the number of a chain's providers means for what is believed, in words."""
+def truth(row: ChainFacts | None, usable: int) -> str:
+    """What the number of a chain's providers means for what is believed, in words; `usable` may be asked now."""
     if row is None or not row.providers:
         return "no provider is configured: nothing is read here, and nothing sent"
-    count, usable = len(row.providers), _usable(row)
+    count = len(row.providers)
     if count == 1:
         said = "one provider: its word alone is taken for truth"
     elif row.quorum == 0:
@@ -52,10 +52,6 @@ def truth(row: ChainFacts | None) -> str:
     return said
 
 
-def _usable(row: ChainFacts) -> int:
-    return sum(1 for one in row.providers if one.may_ask)
-
-
 def chains(state: State, facts: Facts) -> tuple[shapes.ChainStatus, ...]:
     """What anybody sees of every chain, and whom we believe there."""
     known = {row.chain: row for row in facts.chains}
@@ -66,7 +62,7 @@ def chains(state: State, facts: Facts) -> tuple[shapes.ChainStatus, ...]:
             shapes.ChainStatus(
                 **msgspec.structs.asdict(shown),
                 quorum=row.quorum if row else 0,
-                truth=truth(row),
+                truth=truth(row, shown.usable),
                 trouble=row.trouble if row else "",
             )
         )
@@ -83,13 +79,14 @@ def providers(deps: AdminDeps) -> shapes.Providers:
         best, final = _best(one.latest for one in believed), _best(one.finalized for one in believed)
         rows.extend(_provider(chain.chain, one, best, final, held) for one in chain.providers)
         waits = dict(chain.waits)
+        usable = present.usable(chain, frozenset(held))
         together.append(
             shapes.ChainProviders(
                 chain=chain.chain,
                 providers=len(chain.providers),
-                usable=_usable(chain),
+                usable=usable,
                 quorum=chain.quorum,
-                truth=truth(chain),
+                truth=truth(chain, usable),
                 trouble=chain.trouble,
                 latest=best,
                 finalized=final,
@@ -125,7 +122,7 @@ def _provider(
         name=one.name,
         host=one.host,
         account=one.account,
-        state=_state(one, why),
+        state=_state(one, why, proven=any(hold.cause == "integrity" for hold in holds.values())),
         may_ask=one.may_ask,
         reason=one.reason,
         breakers=", ".join(f"{name} {state.name.lower()}" for name, state in breakers.items() if state),
@@ -155,10 +152,11 @@ def _provider(
     )
 
 
-def _state(one: ProviderHealth, cordoned: str) -> str:
-    """The first of what is wrong, the gravest first; see `shapes.Provider`."""
+def _state(one: ProviderHealth, cordoned: str, *, proven: bool) -> str:
+    """The first of what is wrong, the gravest first; see `shapes.Provider`. `proven`: the ledger holds it for a lie,
+    which outlives the process that proved it."""
     conditions = (
-        ("quarantined", one.integrity_breaker is Breaker.OPEN),
+        ("quarantined", proven or one.integrity_breaker is Breaker.OPEN),
         ("locked_out", one.auth_breaker is Breaker.OPEN),
         ("cordoned", bool(cordoned)),
         ("open", one.error_breaker is Breaker.OPEN),

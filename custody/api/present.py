@@ -12,7 +12,7 @@ from custody.ledger.identifiers import available, held
 from custody.ledger.lifecycle import DEPOSIT, WithdrawalState
 from custody.ledger.state import Hold, State
 from custody.views.books import Books
-from custody.views.facts import Facts, PauseFacts
+from custody.views.facts import ChainFacts, Facts, PauseFacts
 from custody.views.feed import REACHED, Entry
 from custody.views.history import History
 
@@ -269,9 +269,20 @@ def _pause(row: PauseFacts) -> answers.StatusPause:
     )
 
 
+def kept_out(state: State) -> frozenset[tuple[str, str]]:
+    """(chain, provider) of those that the ledger holds, whether their pool has caught up with it or not."""
+    return frozenset((hold.chain, hold.provider) for _, hold in holds.in_force(state) if hold.provider)
+
+
+def usable(row: ChainFacts, out: frozenset[tuple[str, str]]) -> int:
+    """How many of a chain's providers may be asked now."""
+    return sum(1 for one in row.providers if one.may_ask and (row.chain, one.name) not in out)
+
+
 def chains(state: State, facts: Facts) -> tuple[answers.StatusChain, ...]:
     """Every chain of the ledger, beside what its providers say."""
     known = {row.chain: row for row in facts.chains}
+    out = kept_out(state)
     found = []
     for key, cursor in state.cursors.rows():
         name = str(key[0])
@@ -284,7 +295,7 @@ def chains(state: State, facts: Facts) -> tuple[answers.StatusChain, ...]:
                 latest=row.latest if row else None,
                 finalized=row.finalized if row else None,
                 providers=len(row.providers) if row else 0,
-                usable=sum(1 for provider in row.providers if provider.may_ask) if row else 0,
+                usable=usable(row, out) if row else 0,
                 pauses=tuple(map(_pause, row.pauses)) if row else (),
             )
         )

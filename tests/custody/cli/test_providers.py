@@ -185,6 +185,17 @@ async def test_a_cordon_asks_nothing_needs_no_key_and_names_the_uid(ctl: Ctl, wo
     assert (shown["state"], shown["cordoned"], shown["holds"]) == ("cordoned", "wrong logs", [key[0]])
 
 
+async def test_who_was_just_cordoned_is_not_counted_as_usable(ctl: Ctl, world: World) -> None:
+    """Whether its pool has caught up with the ledger or not."""
+    world.outside[ETH] = ChainFacts(chain=ETH, providers=(health("first"), health("second")), quorum=2)
+    await ctl("providers", "cordon", "second", "--reason", "x")
+    [status] = [row for row in (await ctl.json("status"))["chains"] if row["chain"] == ETH]
+    [row] = (await ctl.json("providers"))["chains"][:1]
+    assert (status["usable"], row["usable"]) == (1, 1)
+    assert status["truth"] == row["truth"] != ""
+    assert "1 can be asked now" in row["truth"]
+
+
 async def test_without_a_chain_every_provider_of_the_name_is_kept_out(ctl: Ctl, world: World) -> None:
     furnish(world)
     answer = await ctl.json("providers", "cordon", "first", "--reason", "x")
@@ -328,6 +339,8 @@ async def test_uncordon_lifts_the_hold_of_a_proven_lie_too_and_no_pause(ctl: Ctl
                    reason="two hashes", **lie)  # fmt: skip
     await world.hands.hold(a_pause("h-1", chain=ETH))
     await ctl("providers", "cordon", "second", "--reason", "x")
+    states = [row["state"] for row in (await ctl.json("providers"))["providers"]]
+    assert states == ["ok", "quarantined", "ok"], "though its pool, after a restart, knows of no lie"
     await ctl("providers", "cordon", "first", "--reason", "x")
     lifted = (await ctl.json("--yes", "providers", "uncordon", "second", "--chain", ETH, "--reason", "x"))["lifted"]
     assert [name.rpartition(":")[0] for name in lifted] == ["auto:integrity", "cordon:ethereum:second"]

@@ -251,6 +251,17 @@ def test_every_breaker_is_shown_with_its_state() -> None:
     }  # fmt: skip
 
 
+def test_a_proven_lie_shows_as_long_as_the_ledger_holds_it() -> None:
+    """The pool forgets it at a restart, and then an alert must not end."""
+    ledger = funded()
+    ledger.hold("auto:integrity:1", chain=EVM, provider="alpha", cause="integrity")
+    ledger.hold("h-1", chain=SOL, provider="alpha", cause="cordon")
+    chains = [ChainFacts(chain=chain, providers=(HEALTH,)) for chain in (EVM, SOL)]
+    seen = scraped_with(*chains, ledger=ledger)
+    assert seen("chains_breaker_state", chain=EVM, provider="alpha", breaker="integrity") == 2
+    assert seen("chains_breaker_state", chain=SOL, provider="alpha", breaker="integrity") == 0
+
+
 def test_of_providers_that_share_a_name_the_scarcest_tokens_are_shown() -> None:
     """The label is the provider's name alone, and a chain more must not hide that another is out of tokens."""
     for order in ((4.5, 0.5), (0.5, 4.5)):
