@@ -267,6 +267,11 @@ class Pool:
         """How many calls are waiting, by class."""
         return {priority: self._queue.depth(priority) for priority in Priority}
 
+    def waits(self) -> dict[Priority, float]:
+        """Seconds that the first of each class has waited, where anybody waits."""
+        now = self._clock()
+        return {priority: now - since for priority, since in self._queue.oldest().items()}
+
     async def close(self) -> None:
         """Refuse what waits, close the transports. Calls in flight end as their connections do."""
         self._closed = True

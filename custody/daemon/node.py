@@ -29,7 +29,7 @@ from custody.flows.condition import Condition
 from custody.flows.cordons import Cordons
 from custody.flows.deposits import ChainWatch, Pacing, WatchSettings
 from custody.flows.expiry import HoldExpiry
-from custody.flows.pausing import Bearings, PauseController
+from custody.flows.pausing import Bearings, PauseController, Standing
 from custody.flows.reconciliation import Reconciliation
 from custody.flows.roster import Roster
 from custody.flows.signerlink import SignerLink
@@ -44,7 +44,7 @@ from custody.signing.brake import Brake as Latchfile
 from custody.signing.client import SignerClient, SignerRefused, SignerUnreachable
 from custody.telemetry import Metrics
 from custody.views.books import Books
-from custody.views.facts import ChainFacts, Facts, Latch
+from custody.views.facts import ChainFacts, Facts, Latch, PauseFacts
 from custody.views.feed import Feed
 from custody.views.history import History
 from custody.views.queues import Queues
@@ -105,6 +105,7 @@ class Node:
         self.journal = journal
         self.views = views
         self.started = now_ms()
+        self.version = metadata.version("custodyd")
         self.metrics = Metrics(views.books, views.tallies, self.facts)
         self.sequencer = Sequencer(journal, replica, keys["sequencer"], clock=now_ms, appended=self.metrics.appended)
         self.sequencer.subscribe(views)
@@ -217,7 +218,7 @@ class Node:
             latches.append(Latch(cause="storage", reason=failed.message, actor="auto", since=self.started))
         waiting = self._waiting_for()
         return Facts(
-            version=metadata.version("custodyd"),
+            version=self.version,
             started=self.started,
             ready=not waiting,
             waiting_for=waiting,
@@ -252,6 +253,9 @@ class Node:
             queue=tuple((priority.name.lower(), depths.get(priority, 0)) for priority in Priority),
             trouble=f"{chain.condition.error_code}: {chain.condition.error}" if chain.condition.error_code else "",
             waiting=tuple(chain.condition.waiting.items()),
+            waits=tuple((priority.name.lower(), seconds) for priority, seconds in pool.waits().items()),
+            quorum=_quorum(chain.parts.model),
+            pauses=tuple(_pause_facts(one) for one in chain.pause.standings()),
         )
 
     def progress(self) -> tuple[object, ...]:
@@ -319,6 +323,18 @@ def _other_chains(everything: Everything, books: Books) -> list[str]:
         elif (row.family, row.identity) != (model.family, model.identity):
             problems.append(f"{model.chain}: the ledger has {row.family} {row.identity}, the file something else")
     return problems
+
+
+def _pause_facts(one: Standing) -> PauseFacts:
+    return PauseFacts(
+        direction=one.direction,
+        state=one.state.name.lower(),
+        since=one.since,
+        cause=one.cause,
+        reason=one.reason,
+        queue_age_seconds=one.queue_age,
+        estimate_seconds=one.estimate,
+    )
 
 
 def _quorum(model: ChainModel) -> int:

@@ -40,7 +40,7 @@ class Cordons:
         has looked."""
         wanted: dict[str, str] = {}
         for name, hold in in_force(self._books.state):
-            if hold.provider and hold.chain in ("", self._chain) and hold.provider in self._pool.providers():
+            if hold.chain == self._chain and hold.provider in self._pool.providers():
                 wanted.setdefault(hold.provider, f"{hold.reason} ({name})")
         for provider, reason in sorted(wanted.items()):
             if self._standing.get(provider) != reason:

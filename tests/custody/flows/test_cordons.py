@@ -70,11 +70,11 @@ def test_the_pool_follows_an_operators_cordon() -> None:
         side = SolanaSide()
         async with a_world(side, choices=CHOICES) as world:
             await world.hold("c-1", chain="solana", provider="one", cause="cordon", reason="a bill is due")
-            await world.hold("c-2", chain="", provider="nobody", cause="cordon")
+            await world.hold("c-2", chain="solana", provider="nobody", cause="cordon")
             world.chain().cordons.follow()
             assert list(world.chain().pool.cordoned) == ["one"]
             assert "a bill is due" in world.chain().pool.cordoned["one"]
-            await world.hold("c-3", chain="", provider="one", cause="cordon", reason="really")
+            await world.hold("c-3", chain="solana", provider="one", cause="cordon", reason="really")
             await world.lift("c-1")
             world.chain().cordons.follow()
             assert "really" in world.chain().pool.cordoned["one"], "one of two is lifted: it stays out"
