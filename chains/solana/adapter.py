@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 from solders.pubkey import Pubkey
 
-from chains.errors import AddressError, Integrity, NoProvider, Permanent, Retryable, cap
+from chains.errors import AddressError, Permanent, Retryable, cap
+from chains.hearing import Hearing, check_identity, order, urgency
 from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
 from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
@@ -20,6 +21,7 @@ from chains.solana import codec, composer
 from chains.solana.broadcaster import Broadcaster
 from chains.solana.rpc import CONFIRMED, FINALIZED, Account, RecentFee, SolanaRpc
 from chains.solana.watcher import Watcher
+from chains.witnesses import needed
 
 TOKEN_PROGRAMS: Final = frozenset({codec.TOKEN_PROGRAM, codec.TOKEN_2022_PROGRAM})
 
@@ -29,6 +31,10 @@ TOKEN_ACCOUNT_SIZE: Final = 165
 HEADROOM: Final = (11, 10)
 """Compute limit over what the simulation consumed."""
 
+
+ROUNDS: Final = 4
+"""Times that a balance is asked for until enough providers say the same: a wallet that is paid in every block needs
+two that stand at the same one."""
 
 NATIVE_DECIMALS: Final = 9
 """A SOL is 10^9 lamports."""
@@ -43,7 +49,8 @@ class SolanaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One Solana chain. Prices are micro-lamports a compute unit.
 
     `price_percentile` of the recent fees on the accounts we write is bid, within `price_floor` … `price_cap`. At the
-    default cap, a full batch (400,000 units) costs at most 0.0004 SOL above its base fee.
+    default cap, a full batch (400,000 units) costs at most 0.0004 SOL above its base fee. `quorum`: providers that must
+    say the same of a money fact; None: two, or the only one.
     """
 
     chain: str
@@ -51,6 +58,7 @@ class SolanaSettings(msgspec.Struct, frozen=True, kw_only=True):
     price_floor: int = 0
     price_cap: int = 1_000_000
     price_percentile: int = 75
+    quorum: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.price_floor <= self.price_cap <= codec.U64:
@@ -68,19 +76,14 @@ class SolanaAdapter:
         self.chain = settings.chain
         self._settings = settings
         self._rpc = SolanaRpc(upstream)
-        self._watcher = Watcher(settings.chain, self._rpc)
+        self._quorum = needed(settings.quorum, len(upstream.providers()))
+        self._watcher = Watcher(settings.chain, self._rpc, self._quorum)
         self._broadcaster = Broadcaster(self._rpc)
 
     async def identify(self) -> None:
         """Compare every reachable provider's genesis hash. Raises `Integrity` (`wrong_chain`), `NoProvider`."""
-        answers = [answer for answer in await self._rpc.genesis_each() if answer.value is not None]
-        wrong = [answer.provider for answer in answers if answer.value != self._settings.genesis_hash]
-        for provider in wrong:
-            self._rpc.upstream.report_integrity(provider, "another genesis hash")
-        if wrong:
-            raise Integrity("wrong_chain", f"{', '.join(wrong)}: not the chain {self._settings.genesis_hash}")
-        if not answers:
-            raise NoProvider("no_provider", f"no provider of {self.chain} told its genesis hash")
+        said = {answer.provider: answer.value for answer in await self._rpc.genesis_each() if answer.value is not None}
+        check_identity(self._rpc.upstream, self._settings.genesis_hash, said, self._quorum)
 
     async def verify_token(self, token: Token) -> None:
         """SOL has 9 decimals; a mint must be an initialized one of the plain token program, and state so many."""
@@ -202,19 +205,35 @@ class SolanaAdapter:
         return await self._broadcaster.absence(tx)
 
     async def balance(self, address: str, token: str) -> Balance:
-        """Finalized lamports, or what the address's own token account holds (0 where there is none)."""
+        """Finalized lamports, or what the address's own token account holds (0 where there is none), as enough
+        providers say it.
+
+        No provider can be asked for the balance of an earlier slot, so each speaks of its own newest one, and equal
+        amounts are what counts: at the newest of their slots, the others' word still stands unless something moved in
+        between, which the cursor then knows. Unequal ones may be two honest slots: asked again, `ROUNDS` times in all.
+        """
         codec.check_address(address)
-        if token == NATIVE:
-            answer = await self._rpc.balance(address)
-            return Balance(address=address, token=token, amount=answer.value, position=answer.context.slot)
-        name = self._ata(address, token)
-        slot, accounts = await self._rpc.accounts((name,), FINALIZED, at=Priority.BACKFILL)
-        held = 0
-        if name in accounts and accounts[name].owner == codec.TOKEN_PROGRAM:
-            content = accounts[name].content()
-            if _owner_and_mint(content) == (address, token):
-                held = int.from_bytes(content[64:72], "little")
-        return Balance(address=address, token=token, amount=held, position=slot)
+        name = address if token == NATIVE else self._ata(address, token)
+
+        async def read(provider: str, first: bool) -> tuple[int, int]:
+            at = urgency(first, Priority.BACKFILL)
+            if token == NATIVE:
+                answer = await self._rpc.balance_from(provider, name, at)
+                return answer.context.slot, answer.value
+            slot, account = await self._rpc.account_from(provider, name, at)
+            return slot, _held(account, address, token)
+
+        heard = Hearing(order(self._rpc.upstream), self._quorum, read, key=lambda said: said[1])
+        await heard.enough()
+        for _ in range(ROUNDS - 1):
+            if heard.agreed() is None and len(heard.said) >= self._quorum:
+                heard = heard.again()
+                await heard.enough()
+        agreed = heard.agreed()
+        if agreed is None:
+            raise heard.error(f"the balance of {address} in {token}")
+        newest = max(slot for slot, amount in heard.values if amount == agreed[1])
+        return Balance(address=address, token=token, amount=agreed[1], position=newest)
 
     def _ata(self, owner: str, mint: str) -> str:
         try:
@@ -273,6 +292,12 @@ def _check_payable(address: str, account: Account) -> None:
         raise AddressError("address_is_token_account", f"{address} belongs to a token program; pay its owner instead")
     if account.owner != codec.SYSTEM_PROGRAM or account.content():
         raise AddressError("address_not_payable", f"{address} belongs to {account.owner}, not to a wallet")
+
+
+def _held(account: Account | None, owner: str, mint: str) -> int:
+    """What a token account holds for its owner; nothing where it is none of theirs."""
+    content = b"" if account is None or account.owner != codec.TOKEN_PROGRAM else account.content()
+    return int.from_bytes(content[64:72], "little") if _owner_and_mint(content) == (owner, mint) else 0
 
 
 def _check_token_account(payment: Payment, account: Account) -> None:

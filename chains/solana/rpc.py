@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from chains.errors import Integrity, NoProvider, Permanent, Retryable, Verdict, cap
+from chains.hearing import ask
 from chains.pool.calls import Answer, Call, Priority, Upstream
 from chains.solana.codec import Header, WireBlock
 
@@ -162,11 +164,20 @@ class SolanaRpc:
         """
         options = {"commitment": commitment}
         answers = await self.upstream.call_each(_call("getBlocks", first, last, options, at=Priority.LIVE), _SLOTS)
-        lists = [answer.value for answer in answers if answer.value is not None]
+        lists = {answer.provider: answer.value for answer in answers if answer.value is not None}
         if not lists:
             trouble = next((answer.error for answer in answers if answer.error is not None), None)
             raise trouble or NoProvider("no_provider", f"no provider may be asked for slots {first} … {last}")
-        return sorted({slot for slots in lists for slot in slots if first <= slot <= last})
+        if commitment == FINALIZED:
+            self._tell_heights(lists, last)
+        return sorted({slot for slots in lists.values() for slot in slots if first <= slot <= last})
+
+    def _tell_heights(self, lists: Mapping[str, list[int]], last: int) -> None:
+        """What a list tells for free: where it ends before it was asked to, the provider's finalized chain ends too."""
+        for provider, slots in lists.items():
+            newest = max(slots, default=last)
+            if newest < last:
+                self.upstream.report_heights(provider, finalized=newest)
 
     async def block(self, slot: int, commitment: str) -> WireBlock | None:
         """The block with account balances; None when the node asked does not have it, which proves nothing."""
@@ -176,24 +187,35 @@ class SolanaRpc:
         """The block's place alone; None as for `block`."""
         return await self._present(_block_call(slot, "none", commitment, at=Priority.HEAD), _HEADER)
 
-    async def block_each(self, slot: int) -> tuple[Answer[WireBlock | None], ...]:
-        """The finalized block from every provider."""
-        answers = await self.upstream.call_each(_block_call(slot, "accounts", FINALIZED, at=Priority.LIVE), _BLOCK)
-        for answer in answers:
-            if isinstance(answer.error, Permanent) and _is_too_new(answer.error):
-                raise _named(answer.error) from answer.error
-        return answers
+    async def block_from(self, provider: str, slot: int, at: Priority) -> WireBlock:
+        """The finalized block by one provider's word. Raises `Retryable` (`absent_unproven`) where it has none, which
+        proves nothing, and `Integrity` (`unsupported_transaction_version`)."""
+        try:
+            call = _block_call(slot, "accounts", FINALIZED, at=at)
+            found: WireBlock | None = await ask(self.upstream, provider, call, _BLOCK)
+        except Permanent as exc:
+            raise _named(exc) from exc
+        if found is None:
+            raise Retryable("absent_unproven", f"{provider} has no block at slot {slot}")
+        return found
 
     async def transaction(self, tx: str, commitment: str) -> FullTransaction | None:
         """A transaction in full; None when the node asked does not have it."""
         options = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": MAX_VERSION}
         return await self._present(_call("getTransaction", tx, options, at=Priority.BROADCAST), _FULL)
 
-    async def balance(self, address: str) -> Amount:
-        """Finalized lamports."""
-        return await self.upstream.call(
-            _call("getBalance", address, {"commitment": FINALIZED}, at=Priority.BACKFILL), _AMOUNT
-        )
+    async def balance_from(self, provider: str, address: str, at: Priority) -> Amount:
+        """Finalized lamports by one provider's word."""
+        call = _call("getBalance", address, {"commitment": FINALIZED}, at=at)
+        return await ask(self.upstream, provider, call, _AMOUNT)
+
+    async def account_from(self, provider: str, address: str, at: Priority) -> tuple[int, Account | None]:
+        """One finalized account, None where there is none, by one provider's word, and the slot it is valid at."""
+        call = _call("getMultipleAccounts", [address], {"encoding": "base64", "commitment": FINALIZED}, at=at)
+        answer = await ask(self.upstream, provider, call, _ACCOUNTS)
+        if len(answer.value) != 1:
+            raise Retryable("provider_broken", "getMultipleAccounts answered another number of accounts")
+        return answer.context.slot, answer.value[0]
 
     async def accounts(
         self, addresses: tuple[str, ...], commitment: str, *, at: Priority = Priority.LIVE

@@ -2,8 +2,9 @@
 
 `getBlocks` is only a hint about where blocks are. What counts is that each block names its parent: a block joins on to
 our last one, or the block in between is fetched first, or the range ends before it. So a node that reports existing
-blocks as skipped, as an overwhelmed one does by the hundred, can delay us and nothing more. The rules are
-`finality`'s; this room does the asking.
+blocks as skipped, as an overwhelmed one does by the hundred, can delay us and nothing more. Blocks are asked for as
+finalized ones, so whoever serves one says that it is final: no mark is taken from a provider's word. The rules are
+`chains.witnesses`'; this room does the asking.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Final
 
 import msgspec
 
-from chains.errors import ChainError, Integrity, NoProvider, Retryable
+from chains.errors import ChainError, Integrity, Retryable
+from chains.hearing import Hearing, order, urgency
 from chains.observations import Block, Head, Outcome, Range, Source
+from chains.pool.calls import Priority
 from chains.ports import WatchList
+from chains.sightings import Sightings
 from chains.solana.codec import (
     DECODER,
     Findings,
@@ -28,8 +32,8 @@ from chains.solana.codec import (
     place,
     read_block,
 )
-from chains.solana.finality import Ruling, Statement, Witness, judge, needed
 from chains.solana.rpc import CONFIRMED, FINALIZED, SolanaRpc, decode_base64
+from chains.witnesses import Ruling, Statement, Witness, judge, told
 
 PARALLEL: Final = 4
 """Blocks read at once: decoded ones are tens of megabytes each, and a healthy provider keeps ahead with two."""
@@ -48,14 +52,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     findings: Findings
 
 
+Heard = Hearing[Witness[Findings]]
+
+
 class Watcher:
-    """The scanner of one chain. It keeps no cursor: that is the ledger's."""
+    """The scanner of one chain. It keeps no cursor: that is the ledger's. `quorum`: how many providers must say the
+    same of a block."""
 
-    __slots__ = ("chain", "index", "rpc")
+    __slots__ = ("_sightings", "chain", "index", "quorum", "rpc")
 
-    def __init__(self, chain: str, rpc: SolanaRpc) -> None:
-        self.chain, self.rpc = chain, rpc
+    def __init__(self, chain: str, rpc: SolanaRpc, quorum: int) -> None:
+        self.chain, self.rpc, self.quorum = chain, rpc, quorum
         self.index = WatchIndex()
+        self._sightings = Sightings()
 
     async def head(self) -> Head:
         """The newest confirmed and the newest finalized block. Raises `Retryable` (`not_yet`)."""
@@ -81,8 +90,16 @@ class Watcher:
                 continue
             self.rpc.upstream.report_heights(name, latest=newest.get(name), finalized=final.get(name))
             confirms = hashes[name] == cursor.hash if name in hashes else None
+            if self._fell_behind(name, newest.get(name), final.get(name)):
+                confirms = None
             sources.append(Source(provider=name, latest=newest.get(name), finalized=final.get(name), confirms=confirms))
         return tuple(sources)
+
+    def _fell_behind(self, provider: str, latest: int | None, finalized: int | None) -> bool:
+        """Whether it is behind what it has called final before; remembers what it calls final now."""
+        if finalized is not None:
+            self._sightings.note(provider, finalized)
+        return any(self._sightings.behind(provider, one) for one in (latest, finalized) if one is not None)
 
     async def block(self, position: int) -> Block | None:
         """The finalized block at a slot, None when a later block proves the slot skipped.
@@ -90,13 +107,13 @@ class Watcher:
         Raises `Retryable` (`absent_unproven`) when neither can be shown, `unproven` when too few say the same, and
         `Integrity` (`providers_disagree`).
         """
-        witnesses = await self._read(position)
-        if witnesses:
-            return self._agreed(witnesses)
+        heard = await self._read(position, Priority.LIVE)
+        if heard.said:
+            return self._agreed(heard)
         for later in await self._occupied(position + 1, position + GAP_WINDOW):
-            witnesses = await self._read(later)
-            if witnesses:
-                if self._agreed(witnesses).parent_position < position:
+            heard = await self._read(later, Priority.LIVE)
+            if heard.said:
+                if self._agreed(heard).parent_position < position:
                     return None
                 break
         raise Retryable("absent_unproven", f"slot {position} is neither served nor proven skipped")
@@ -111,7 +128,8 @@ class Watcher:
         self.index.catch_up(watch)
         versions = (watch.tokens_version, watch.version)
         slots = await self._occupied(cursor.position + 1, cursor.position + limit)
-        proven = await self._walk(cursor, slots, limit)
+        catching_up = bool(slots) and slots[-1] >= cursor.position + limit > cursor.position + 1
+        proven = await self._walk(cursor, slots, limit, Priority.BACKFILL if catching_up else Priority.LIVE)
         if not proven:
             return None
         return await self._range(cursor.position + 1, proven, versions, FINALIZED)
@@ -155,7 +173,7 @@ class Watcher:
                 return slots[:1]
         return []
 
-    async def _walk(self, cursor: Block, slots: Sequence[int], limit: int) -> list[Reading]:
+    async def _walk(self, cursor: Block, slots: Sequence[int], limit: int, at: Priority) -> list[Reading]:
         """Readings from the cursor on, each proven. What comes after the first unproven one is left for later.
 
         An error, or a lack of proof, is raised only when not a single block could be proven before it.
@@ -163,13 +181,13 @@ class Watcher:
         proven: list[Reading] = []
         for start in range(0, len(slots), PARALLEL):
             window = slots[start : start + PARALLEL]
-            results = await asyncio.gather(*(self._read(slot) for slot in window), return_exceptions=True)
+            results = await asyncio.gather(*(self._read(slot, at) for slot in window), return_exceptions=True)
             for slot, result in zip(window, results, strict=True):
                 try:
                     if isinstance(result, BaseException):
                         raise result
-                    if result:
-                        await self._extend(cursor, proven, slot, result, limit)
+                    if result.said:
+                        await self._extend(cursor, proven, (slot, result), limit, at)
                 except ChainError:
                     if proven:
                         return proven
@@ -179,77 +197,75 @@ class Watcher:
         return proven
 
     async def _extend(
-        self, cursor: Block, proven: list[Reading], slot: int, witnesses: tuple[Witness, ...], limit: int
+        self, cursor: Block, proven: list[Reading], read: tuple[int, Heard], limit: int, at: Priority
     ) -> None:
         """Append a block and, before it, the ancestors that the list of slots left out."""
-        pending = deque([(slot, witnesses)])
+        pending = deque([read])
         while len(pending) <= limit:
             previous = proven[-1].block if proven else cursor
-            slot, witnesses = pending[0]
-            parent = self._prove(previous, slot, witnesses, proven)
+            next_slot, heard = pending[0]
+            parent = await self._prove(previous, next_slot, heard, proven)
             if parent is not None:
-                pending.appendleft((parent, await self._read(parent)))
+                pending.appendleft((parent, await self._read(parent, at)))
                 continue
             pending.popleft()
             if not pending:
                 return
-        raise Retryable("absent_unproven", f"more than {limit} unlisted blocks before slot {slot}")
+        raise Retryable("absent_unproven", f"more than {limit} unlisted blocks before slot {read[0]}")
 
-    def _prove(self, previous: Block, slot: int, witnesses: tuple[Witness, ...], proven: list[Reading]) -> int | None:
+    async def _prove(self, previous: Block, slot: int, heard: Heard, proven: list[Reading]) -> int | None:
         """Append the block if it is proven; return its parent's slot if that has to be read first."""
-        judgement = judge(previous, witnesses, self._required())
+        judgement = judge(previous, heard.values, heard.required)
+        if judgement.ruling is Ruling.MISMATCH:
+            # All who were asked deny our chain: so grave a thing is heard from everybody.
+            await heard.everybody()
+            judgement = judge(previous, heard.values, heard.required)
         where = f"slot {slot} after slot {previous.position}"
         for provider in judgement.refuted:
             self.rpc.upstream.report_integrity(provider, f"{where}: contradicts the proven chain")
         statement = judgement.statement
         if statement is None or judgement.ruling is Ruling.UNPROVEN:
-            raise Retryable("unproven", f"too few providers state the same block at {where}")
+            raise heard.error(f"the block at {where}")
         if judgement.ruling is Ruling.ORPHAN:
             return statement.block.parent_position
         if judgement.ruling is Ruling.PROVEN:
-            proven.append(_reading(statement, witnesses))
+            proven.append(_reading(statement, heard.values))
             return None
-        raise Integrity(
-            judgement.ruling.value, f"{where}: {statement.block.hash} on parent {statement.block.parent_hash}"
-        )
+        raise Integrity(judgement.ruling.value, f"{where}: {told(heard.values)}")
 
-    def _required(self) -> int:
-        return needed(len(self.rpc.upstream.providers()))
-
-    def _agreed(self, witnesses: tuple[Witness, ...]) -> Block:
+    def _agreed(self, heard: Heard) -> Block:
         """The block that enough providers state and nobody disputes, where no proven predecessor helps to judge."""
-        statement = witnesses[0].statement
-        if any(witness.statement != statement for witness in witnesses):
-            raise Integrity(Ruling.DISPUTED.value, f"slot {statement.block.position} has two finalized versions")
-        if len(witnesses) < self._required():
-            raise Retryable("unproven", f"too few providers state a block at slot {statement.block.position}")
-        return _reading(statement, witnesses).block
+        statement = heard.values[0].statement
+        if any(witness.statement != statement for witness in heard.values):
+            raise Integrity(Ruling.DISPUTED.value, told(heard.values))
+        if len(heard.values) < heard.required:
+            raise heard.error(f"the block at slot {statement.block.position}")
+        return _reading(statement, heard.values).block
 
-    async def _read(self, slot: int) -> tuple[Witness, ...]:
-        """Everyone's reading of a finalized block; empty when all who answer say it isn't there.
+    async def _read(self, slot: int, at: Priority) -> Heard:
+        """As many readings of a finalized block as are needed; none when all who answer say it isn't there.
 
-        The whole block is read from every provider, though that is the heaviest traffic there is: a provider that
-        hides a deposit inside a transaction can be caught in no cheaper way.
+        The whole block is read from each, though that is the heaviest traffic there is: a provider that hides a
+        deposit inside a transaction can be caught in no cheaper way.
         """
-        answers = await self.rpc.block_each(slot)
-        if not answers:
-            raise NoProvider("no_provider", f"no provider of {self.chain} may be asked for slot {slot}")
-        found: list[Witness] = []
-        for answer in answers:
-            if answer.value is None:
-                continue
+
+        async def read(provider: str, first: bool) -> Witness[Findings]:
+            wire = await self.rpc.block_from(provider, slot, urgency(first, at))
             try:
-                findings = read_block(slot, answer.value, self.index)
+                findings = read_block(slot, wire, self.index)
             except Retryable as exc:
-                self.rpc.upstream.report_integrity(answer.provider, str(exc))
-                continue
-            block = place(slot, answer.value)
-            statement = Statement(block=msgspec.structs.replace(block, time=0), findings=findings)
-            found.append(Witness(provider=answer.provider, statement=statement, time=block.time))
-        troubles = [answer.error for answer in answers if answer.error is not None]
-        if not found and len(troubles) == len(answers) and all(one.code != "absent_unproven" for one in troubles):
-            raise troubles[0]
-        return tuple(found)
+                self.rpc.upstream.report_integrity(provider, str(exc))
+                raise
+            block = place(slot, wire)
+            statement = Statement(block=msgspec.structs.replace(block, time=0), facts=findings)
+            return Witness(provider=provider, statement=statement, time=block.time)
+
+        heard = Heard(order(self.rpc.upstream), self.quorum, read, key=lambda witness: witness.statement)
+        await heard.enough()
+        heard.raise_integrity()
+        if not heard.said and all(error.code != "absent_unproven" for _, error in heard.failed):
+            raise heard.error(f"slot {slot}")
+        return heard
 
     async def _range(
         self, first: int, readings: Sequence[Reading], versions: tuple[int, int], commitment: str
@@ -275,13 +291,17 @@ class Watcher:
         )
 
     async def _outcome(self, own: Own, commitment: str) -> Outcome:
+        """The exact bytes of a transaction of ours, from whoever serves them: one word is enough, and more would add
+        nothing. Whether it succeeded, what it cost and what it paid is in the block's statement, which a quorum made;
+        the bytes only give the message's digest, and they prove themselves: the fee payer's signature over exactly
+        this message is the transaction's id (`codec.message_digest`), and nobody but the owner of our key makes one."""
         full = await self.rpc.transaction(own.tx, commitment)
         if full is None or full.slot != own.position:
             raise Retryable("not_yet", f"transaction {own.tx} of slot {own.position} is not served in full")
         return outcome(own, message_digest(decode_base64(full.transaction[0]), own.tx, own.sender))
 
 
-def _reading(statement: Statement, witnesses: Sequence[Witness]) -> Reading:
+def _reading(statement: Statement[Findings], witnesses: Sequence[Witness[Findings]]) -> Reading:
     """The block with the earliest time that anyone states for it, if any."""
     time = min((one.time for one in witnesses if one.time and one.statement == statement), default=0)
-    return Reading(block=msgspec.structs.replace(statement.block, time=time), findings=statement.findings)
+    return Reading(block=msgspec.structs.replace(statement.block, time=time), findings=statement.facts)

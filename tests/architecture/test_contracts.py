@@ -18,10 +18,11 @@ from tools.sources import ROOT
 TWINS = ("codec", "finality", "rpc", "watcher", "composer", "broadcaster", "adapter")
 POOL = ("calls", "classify", "limiter", "concurrency", "breaker", "queue", "selection", "transport", "recorded", "pool")
 MODULES = (
-    *(f"chains.{name}" for name in ("observations", "ports", "errors")),
+    *(f"chains.{name}" for name in ("observations", "ports", "errors", "witnesses", "sightings", "hearing")),
     *(f"chains.pool.{name}" for name in POOL),
     *(f"chains.{chain}.{name}" for chain in ("evm", "solana") for name in TWINS),
     "chains.evm.facts",
+    "chains.evm.spans",
     "chains.devnet.local",
     "custody.envelope.ed25519",
     "custody.envelope.errors",

@@ -23,7 +23,7 @@ from chains.devnet.faults.exchange import Fault
 from chains.devnet.faults.lies import DEVNET_GENESIS, ForgedSkips, HeadFreeze, StaleNode, WrongChain
 from chains.devnet.faults.line import ResetAfterBroadcast
 from chains.devnet.faults.overload import Healthy
-from chains.errors import ChainError, Integrity
+from chains.errors import ChainError, Integrity, NoProvider
 from chains.observations import Block, Range
 from chains.pool.breaker import State
 from chains.pool.pool import Pool
@@ -247,18 +247,27 @@ def test_the_watcher_waits_for_a_provider_that_is_behind_and_then_goes_on(fault:
     run(main())
 
 
-def test_the_wrong_chain_is_found_and_its_provider_quarantined(chain: RealChain) -> None:
+def test_the_wrong_chain_is_found_its_provider_quarantined_and_the_rest_go_on(chain: RealChain) -> None:
     async def main() -> None:
-        async with behind(chain, Healthy(), WrongChain()) as (adapter, pool, _):
-            with pytest.raises(Integrity) as caught:
+        async with behind(chain, Healthy(), WrongChain(), Healthy()) as (adapter, pool, _):
+            for _ in range(2):
                 await adapter.identify()
-            assert caught.value.code == "wrong_chain"
-            assert "p1" in caught.value.message
             states = {
                 health.name: health.integrity_breaker for health in pool.health(asyncio.get_running_loop().time())
             }
-            assert states == {"p0": State.CLOSED, "p1": State.OPEN}
-            await adapter.identify()
+            assert states == {"p0": State.CLOSED, "p1": State.OPEN, "p2": State.CLOSED}
+            assert read(await scanned(adapter, genesis_block(chain))) == truth(chain)
+
+    run(main())
+
+
+def test_fewer_on_the_right_chain_than_are_needed_stop_it(chain: RealChain) -> None:
+    async def main() -> None:
+        async with behind(chain, Healthy(), WrongChain()) as (adapter, _, _transports):
+            with pytest.raises(Integrity, match=r"wrong_chain: p1 serves chain .*; 1 of the 2 needed serve the right"):
+                await adapter.identify()
+            with pytest.raises(NoProvider, match="1 of the 2 providers needed"):
+                await adapter.identify()
 
     run(main())
 

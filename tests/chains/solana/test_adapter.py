@@ -299,7 +299,7 @@ async def test_junk_is_not_sent_and_nobody_is_not_everybody(bench: Bench) -> Non
         await bench.adapter.identify()
 
 
-async def test_one_provider_of_another_chain_is_enough_to_refuse() -> None:
+async def test_one_provider_of_another_chain_is_refused_and_so_is_a_chain_with_too_few_left() -> None:
     def foreign(call: Call, reply: Reply) -> Reply:
         return {"id": 1, "result": str(Hash.default())} if call.method == "getGenesisHash" else reply
 
@@ -307,6 +307,33 @@ async def test_one_provider_of_another_chain_is_enough_to_refuse() -> None:
     with pytest.raises(Integrity, match="wrong_chain"):
         await bench.adapter.identify()
     assert [provider for provider, _ in bench.upstream.strikes] == ["b"]
+
+
+async def test_a_balance_is_what_enough_providers_say() -> None:
+    def richer(call: Call, reply: Reply) -> Reply:
+        if call.method != "getBalance":
+            return reply
+        return {"id": 1, "result": {**reply["result"], "value": reply["result"]["value"] + 1}}
+
+    def late(call: Call, reply: Reply) -> Reply:
+        if call.method not in {"getBalance", "getMultipleAccounts"}:
+            return reply
+        return {"id": 1, "result": {**reply["result"], "context": {"slot": 1}}}
+
+    bench = Bench(a=richer, b=late, c=honest)
+    held = bench.chain.bank.svm.get_balance(HOT.pubkey()) or 0
+    found = await bench.adapter.balance(name(HOT), NATIVE)
+    assert (found.amount, found.position) == (held, bench.chain.bank.at(Commitment.FINALIZED).slot)
+    assert (await bench.adapter.balance(name(HOT), str(bench.mint))).amount == 1_000_000
+    assert (await bench.adapter.balance(name(BOB), str(bench.mint))).amount == 0
+    two = Bench(a=richer, b=honest)
+    with pytest.raises(Retryable, match=r"unproven: the balance of .* is not told alike by a, b"):
+        await two.adapter.balance(name(HOT), NATIVE)
+    one = Bench(a=honest, b=silent)
+    with pytest.raises(Retryable, match=r"unproven: the balance of .* is said by a alone"):
+        await one.adapter.balance(name(HOT), NATIVE)
+    alone = Bench(a=richer)
+    assert (await alone.adapter.balance(name(HOT), NATIVE)).amount == held + 1, "one configured: one word"
 
 
 async def test_absence_leaves_out_whoever_contradicts_himself() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from solders.hash import Hash
 from solders.message import MessageV1, TransactionConfig
@@ -14,12 +15,13 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from chains.errors import ChainError, Integrity, NoProvider, Permanent, Retryable
-from chains.observations import Block, Deposit, Range
-from chains.pool.calls import Call
+from chains.observations import Block, Deposit, Range, Source
+from chains.pool.calls import Call, Priority
 from chains.ports import Token, WatchList
 from chains.solana.codec import TOKEN_2022_PROGRAM
 from chains.solana.rpc import SolanaRpc
 from chains.solana.watcher import Watcher
+from chains.witnesses import needed
 from tests.chains.solana.localproviders import LocalUpstream, Reply, Temper, failing, honest, silent
 from tests.chains.solana.realchain import SOL, RealChain, name, wallet, watch
 
@@ -50,8 +52,8 @@ def story() -> RealChain:
     return chain
 
 
-def watcher(upstream: LocalUpstream) -> Watcher:
-    return Watcher("solana", SolanaRpc(upstream))
+def watcher(upstream: LocalUpstream, quorum: int | None = None) -> Watcher:
+    return Watcher("solana", SolanaRpc(upstream), needed(quorum, len(upstream.providers())))
 
 
 def first(chain: RealChain) -> Block:
@@ -70,11 +72,22 @@ def watched() -> WatchList:
     return watch([ALICE], hot=[HOT])
 
 
-async def everything(upstream: LocalUpstream, cursor: Block, limit: int = 5, tries: int = 12) -> list[Range]:
-    """Scan as a flow does: again after trouble, from the last block proven."""
+async def everything(
+    upstream: LocalUpstream,
+    cursor: Block,
+    limit: int = 5,
+    tries: int = 12,
+    quorum: int | None = None,
+    *,
+    unavailable: bool = False,
+) -> list[Range]:
+    """Scan as a flow does: again after trouble, from the last block proven. `unavailable`: who was struck is not asked
+    again, as in the pool."""
     ranges: list[Range] = []
-    scanner = watcher(upstream)
+    scanner = watcher(upstream, quorum)
     for _ in range(tries):
+        if unavailable:
+            upstream.unavailable = {provider for provider, _ in upstream.strikes}
         try:
             found = await scanner.scan(cursor, watched(), limit)
         except ChainError:
@@ -362,44 +375,185 @@ async def test_the_head_and_a_preview_past_finality(chain: RealChain) -> None:
     assert [(one.position, one.amount) for one in shown.deposits] == [(LAST, SOL + LAST)]
 
 
-LIE = st.one_of(
-    st.just(("honest", frozenset[int]())),
-    st.tuples(
-        st.sampled_from(["absent", "lagging", "silent", *(forgery.__name__ for forgery in FORGERIES)]),
-        st.frozensets(st.integers(1, LAST), min_size=1),
-    ),
-)
+class Lie(msgspec.Struct, frozen=True):
+    """What one liar says of which slots; `salt` makes its inventions its own."""
+
+    kind: str
+    slots: frozenset[int]
+    salt: int
+
+    @property
+    def omits(self) -> frozenset[int]:
+        """Slots of which it says nothing but that there was nothing: the one lie that needs no invention."""
+        return self.slots if self.kind in {"empty", "hide"} else frozenset()
+
+    def temper(self) -> Temper:
+        if self.kind == "honest":
+            return honest
+        if self.kind == "absent":
+            return absent(*self.slots)
+        if self.kind == "lagging":
+            return absent(*self.slots, code=-32004)
+        if self.kind == "unlisting":
+            return lambda call, reply: (
+                {"id": 1, "result": [one for one in reply["result"] if one not in self.slots]}
+                if call.method == "getBlocks"
+                else reply
+            )
+        if self.kind == "boasting":
+            return lambda call, reply: {"id": 1, "result": [*self.slots]} if call.method == "getBlocks" else reply
+        if self.kind == "silent":
+            return lambda call, reply: None if call.method == "getBlock" and call.params[0] in self.slots else reply
+        return forging(self._forge, *self.slots)
+
+    def _forge(self, block: Reply) -> None:
+        if self.kind == "other_hash":
+            block["blockhash"] = name(wallet(700 + self.salt))
+        elif self.kind == "other_parent":
+            block["previousBlockhash"] = name(wallet(700 + self.salt))
+        elif self.kind == "later_parent":
+            block["parentSlot"], block["blockHeight"] = block["parentSlot"] + 1, block["blockHeight"] + 1 + self.salt
+        elif self.kind == "inflate":
+            for entry in block["transactions"]:
+                entry["meta"]["postBalances"] = [n * (2 + self.salt) for n in entry["meta"]["postBalances"]]
+        else:
+            {one.__name__: one for one in (jump, empty, hide, nonsense, no_metadata)}[self.kind](block)
 
 
-def lying(kind: str, slots: frozenset[int]) -> Temper:
-    if kind == "absent":
-        return absent(*slots)
-    if kind == "lagging":
-        return absent(*slots, code=-32004)
-    if kind == "silent":
-        return lambda call, reply: None if call.method == "getBlock" and call.params[0] in slots else reply
-    by_name = {forgery.__name__: forgery for forgery in FORGERIES}
-    return forging(by_name[kind], *slots) if kind in by_name else honest
+TIMID = ["honest", "absent", "lagging", "unlisting", "boasting", "silent"]
+FORGED = ["other_hash", "other_parent", "later_parent", "inflate", "jump", "empty", "hide", "nonsense", "no_metadata"]
+
+
+def lie(salts: st.SearchStrategy[int]) -> st.SearchStrategy[Lie]:
+    return st.builds(
+        Lie, kind=st.sampled_from([*TIMID, *FORGED]), slots=st.frozensets(st.integers(1, LAST), min_size=1), salt=salts
+    )
+
+
+async def told(lies: Sequence[Lie], at: int, limit: int, quorum: int) -> tuple[list[Range], LocalUpstream]:
+    """What is scanned of the story where one provider, the `at`-th to be asked, is honest and the others lie."""
+    tempers = [one.temper() for one in lies]
+    tempers.insert(at, honest)
+    upstream = LocalUpstream(STORY.bank, **{f"p{n}": temper for n, temper in enumerate(tempers)})
+    return await everything(upstream, first(STORY), limit, tries=6, quorum=quorum), upstream
+
+
+def assert_true(ranges: Sequence[Range]) -> None:
+    """What was scanned is a prefix of the truth, with exactly the true facts."""
+    scanned = [(one.position, one.hash) for found in ranges for one in found.blocks]
+    assert scanned == truth(STORY)[: len(scanned)]
+    reached = scanned[-1][0] if scanned else 0
+    assert lamports(ranges) == [(slot, amount) for slot, amount in expected(STORY) if slot <= reached]
+    deposits: list[Deposit] = [one for found in ranges for one in found.deposits]
+    assert len({(one.tx, one.ordinal) for one in deposits}) == len(deposits)
+    senders = [(one.position, one.succeeded) for found in ranges for one in found.outcomes]
+    assert senders == ([(11, True)] if reached >= 11 else [])
+
+
+@settings(max_examples=100)
+@given(a=lie(st.just(0)), b=lie(st.just(1)), at=st.integers(0, 2), limit=st.integers(1, 9))
+async def test_whatever_two_of_three_say_the_cursor_passes_nothing_false(a: Lie, b: Lie, at: int, limit: int) -> None:
+    """Two of three must agree, and two lie, each for itself: they invent different things, and don't leave out the
+    same block's facts."""
+    assume(not a.omits & b.omits)
+    ranges, upstream = await told([a, b], at, limit, 2)
+    assert_true(ranges)
+    assert f"p{at}" not in {provider for provider, _ in upstream.strikes}
+
+
+@settings(max_examples=100)
+@given(a=lie(st.just(0)), b=lie(st.integers(0, 1)), at=st.integers(0, 2), limit=st.integers(1, 9))
+async def test_where_all_three_must_agree_two_in_collusion_pass_nothing_false_either(
+    a: Lie, b: Lie, at: int, limit: int
+) -> None:
+    for second in (a, b):
+        ranges, upstream = await told([a, second], at, limit, 3)
+        assert_true(ranges)
+        assert f"p{at}" not in {provider for provider, _ in upstream.strikes}
 
 
 @settings(max_examples=60)
-@given(lies=st.tuples(LIE, LIE), at=st.integers(0, 2), limit=st.integers(1, 9))
-async def test_whatever_two_of_three_say_the_cursor_passes_nothing_false(
-    lies: tuple[tuple[str, frozenset[int]], tuple[str, frozenset[int]]], at: int, limit: int
-) -> None:
-    """Two liars, in agreement or not, and one honest provider: what is scanned is a prefix of the truth."""
-    chain = STORY
-    tempers = [lying(*lie) for lie in lies]
-    tempers.insert(at, honest)
-    upstream = LocalUpstream(chain.bank, **{f"p{n}": temper for n, temper in enumerate(tempers)})
-    ranges = await everything(upstream, first(chain), limit, tries=6)
-    scanned = [(one.position, one.hash) for found in ranges for one in found.blocks]
-    assert scanned == truth(chain)[: len(scanned)]
-    reached = scanned[-1][0] if scanned else 0
-    assert lamports(ranges) == [(slot, amount) for slot, amount in expected(chain) if slot <= reached]
+@given(a=lie(st.just(0)), at=st.integers(0, 1), limit=st.integers(1, 9))
+async def test_one_honest_word_among_those_asked_first_is_enough(a: Lie, at: int, limit: int) -> None:
+    """Two of three must agree and two lie in collusion, down to the letter, but the honest one is asked in time."""
+    ranges, upstream = await told([a, a], at, limit, 2)
+    assert_true(ranges)
     assert f"p{at}" not in {provider for provider, _ in upstream.strikes}
-    deposits: list[Deposit] = [one for found in ranges for one in found.deposits]
-    assert len({(one.tx, one.ordinal) for one in deposits}) == len(deposits)
+
+
+@settings(max_examples=60)
+@given(a=lie(st.just(0)), limit=st.integers(1, 9))
+async def test_a_quorum_of_liars_is_believed_and_still_passes_no_block_that_does_not_join(a: Lie, limit: int) -> None:
+    """The guarantee ends here, and says so: what two tell in unison before the third is asked is believed. But each
+    block, however false, joins on to the one before, from our own cursor on."""
+    ranges, _ = await told([a, a], 2, limit, 2)
+    previous = first(STORY)
+    for block in (one for found in ranges for one in found.blocks):
+        assert (block.parent_position, block.parent_hash) == (previous.position, previous.hash)
+        assert block.height == previous.height + 1
+        previous = block
+
+
+async def test_no_more_are_asked_than_are_needed_while_they_agree(chain: RealChain) -> None:
+    for quorum in (1, 2, 3):
+        upstream = LocalUpstream(chain.bank, a=honest, b=honest, c=honest)
+        assert await everything(upstream, first(chain), 3, quorum=quorum)
+        asked = [(provider, call.params[0]) for provider, call in upstream.asked if call.method == "getBlock"]
+        assert len(asked) == len(set(asked))
+        assert {provider for provider, _ in asked} == {"a", "b", "c"} - set("abc"[quorum:])
+
+
+async def test_one_that_fails_is_replaced_and_one_that_contradicts_is_put_to_all(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=silent, b=honest, c=honest, d=honest)
+    found = await watcher(upstream, 2).scan(first(chain), watched(), 1)
+    assert found is not None
+    asked = [provider for provider, call in upstream.asked if call.method == "getBlock"]
+    assert asked == ["a", "b", "c"]
+    upstream = LocalUpstream(chain.bank, a=forging(other_hash, 1), b=honest, c=honest, d=honest)
+    with pytest.raises(Integrity, match=r"a: block .*; b: block .*; c: block .*; d: block"):
+        await watcher(upstream, 2).scan(first(chain), watched(), 1)
+    assert not upstream.strikes, "nobody can tell from here who lies"
+
+
+async def test_two_that_deny_our_chain_are_found_out_by_the_third(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=forging(other_parent, 1), b=forging(other_parent, 1), c=honest, d=honest)
+    assert lamports(await everything(upstream, first(chain), quorum=2, unavailable=True)) == expected(chain)
+    assert {provider for provider, _ in upstream.strikes} == {"a", "b"}
+
+
+async def test_second_opinions_are_less_urgent_and_a_backlog_least(chain: RealChain) -> None:
+    for limit, urgencies in ((LAST, [Priority.LIVE, Priority.QUORUM]), (3, [Priority.BACKFILL] * 2)):
+        upstream = LocalUpstream(chain.bank, a=honest, b=honest)
+        await watcher(upstream, 2).scan(first(chain), watched(), limit)
+        blocks = [call for _, call in upstream.asked if call.method == "getBlock" and call.params[0] == 1]
+        assert [call.priority for call in blocks] == urgencies
+
+
+async def test_where_each_provider_stands(chain: RealChain) -> None:
+    cursor = (await everything(LocalUpstream(chain.bank), first(chain)))[0].blocks[-1]
+
+    def late(call: Call, reply: Reply) -> Reply | None:
+        return {"id": 1, "result": 2} if call.method == "getSlot" else absent(*range(3, 20), code=-32004)(call, reply)
+
+    upstream = LocalUpstream(chain.bank, a=honest, b=late, c=silent, d=forging(other_hash, cursor.position))
+    scanner = watcher(upstream, 2)
+    final, tip = truth(chain)[-1][0], chain.bank.tip.slot
+    assert await scanner.sources(cursor) == (
+        Source(provider="a", latest=tip, finalized=final, confirms=True),
+        Source(provider="b", latest=2, finalized=2, confirms=None),
+        Source(provider="c", latest=None, finalized=None, confirms=None),
+        Source(provider="d", latest=tip, finalized=final, confirms=False),
+    )
+    assert upstream.heights["b"] == (2, 2)
+    assert {provider for provider, _ in upstream.strikes} == {"d"}
+    upstream.tempers["a"] = lambda call, reply: {"id": 1, "result": 6} if call.method == "getSlot" else reply
+    assert (await scanner.sources(cursor))[0] == Source(provider="a", latest=6, finalized=6, confirms=None)
+
+
+async def test_a_list_that_ends_tells_where_its_provider_is_final(chain: RealChain) -> None:
+    upstream = LocalUpstream(chain.bank, a=honest, b=absent(*range(4, LAST + 1)))
+    await watcher(upstream, 1).scan(first(chain), watched(), 40)
+    assert upstream.heights == {"a": (None, truth(chain)[-1][0]), "b": (None, 3)}
 
 
 STORY = story()

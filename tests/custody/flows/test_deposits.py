@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from chains.errors import Integrity
 from chains.observations import NATIVE, Block, Deposit, Range
 from chains.ports import Adapter, Tier, WatchList
 from custody import intake
@@ -303,6 +304,57 @@ def test_a_block_that_fits_no_transaction_stops_the_chain_loudly_and_never_spins
             assert world.available("alice", "SOL") == len(world.state.deposits)
             for task in tasks:
                 task.cancel()
+
+    run(story())
+
+
+class Moved:
+    """An adapter whose providers serve another chain from the second look at it on."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.chain = adapter.chain
+        self.looks: list[float] = []
+        self._adapter = adapter
+
+    async def identify(self) -> None:
+        self.looks.append(asyncio.get_running_loop().time())
+        if len(self.looks) > 1:
+            raise Integrity("wrong_chain", "all of them serve another chain")
+
+    async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
+        return await self._adapter.scan(cursor, watch, limit)
+
+
+def test_the_chain_is_identified_at_the_start_and_from_time_to_time() -> None:
+    """And once it is another one, nothing more is scanned."""
+
+    async def story() -> None:
+        side = SolanaSide()
+        async with a_world(side) as world:
+            await world.wallet()
+            life, chain = world.life, world.chain()
+            moved = Moved(chain.adapter)
+            watch = ChainWatch(
+                cast("Adapter", moved),
+                life.watcher,
+                life.views.books,
+                life.views.roster,
+                chain.condition,
+                WatchSettings(identify_seconds=600.0),
+            )
+            began = asyncio.get_running_loop().time()
+            task = asyncio.create_task(watch.run())
+            await asyncio.sleep(599)
+            assert moved.looks == [began]
+            await side.mine(3)
+            await asyncio.sleep(2)
+            assert moved.looks[1] == began + 600, "and again with each look, while it is another one"
+            assert (chain.condition.error_code, chain.condition.for_a_person) == ("wrong_chain", True)
+            reached = world.state.cursors.need("solana").position
+            await side.mine(3)
+            await asyncio.sleep(60)
+            task.cancel()
+            assert world.state.cursors.need("solana").position == reached
 
     run(story())
 
