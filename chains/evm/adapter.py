@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chains.errors import AddressError, Integrity, NoProvider, Permanent, Retryable, Verdict, cap
+from chains.errors import AddressError, Permanent, Retryable, Verdict, cap
 from chains.evm import codec, composer, facts
 from chains.evm.broadcaster import Broadcaster
-from chains.evm.rpc import FINALIZED, EvmRpc
+from chains.evm.rpc import EvmRpc
 from chains.evm.watcher import Watcher
+from chains.hearing import Hearing, check_identity, urgency
 from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
-from chains.pool.calls import Upstream
+from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
+from chains.witnesses import needed
 
 RESERVED = 0x10000
 """Addresses below this are the zero address and precompiles, present and planned: nobody has a key for them."""
@@ -32,7 +34,8 @@ DECIMALS_CALL = bytes.fromhex("313ce567")
 class EvmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One EVM chain. `max_fee` and `max_tip` are caps in wei per gas, whatever the chain or a provider asks; `max_gas`
     caps what one payment may be estimated at. `traces`: the providers have `trace_block`. `contracts`: recipients may
-    be contracts. The chain must have EIP-1559 fees and a `finalized` tag."""
+    be contracts. `quorum`: providers that must say the same of a money fact; None: two, or the only one. The chain must
+    have EIP-1559 fees and a `finalized` tag."""
 
     chain: str
     chain_id: int
@@ -41,6 +44,7 @@ class EvmSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_gas: int = 500_000
     traces: bool = False
     contracts: bool = False
+    quorum: int | None = None
 
 
 class Fees(msgspec.Struct, frozen=True):
@@ -86,23 +90,16 @@ class EvmAdapter:
         self.decoder = facts.DECODER
         self._settings = settings
         self._rpc = EvmRpc(upstream)
-        self._watcher = Watcher(settings.chain, self._rpc, traces=settings.traces)
+        self._quorum = needed(settings.quorum, len(upstream.providers()))
+        self._watcher = Watcher(settings.chain, self._rpc, self._quorum, traces=settings.traces)
         self._broadcaster = Broadcaster(settings.chain, self._rpc)
         self._composer = composer.EvmComposer()
 
     async def identify(self) -> None:
         """Check the chain id of every provider. Raises `Integrity` (`wrong_chain`) or `NoProvider`."""
         answers = await self._rpc.chain_ids()
-        wrong = []
-        for answer in answers:
-            if answer.value is not None and codec.quantity(answer.value) != self._settings.chain_id:
-                reason = f"serves chain {codec.quantity(answer.value)}, not {self._settings.chain_id}"
-                self._rpc.upstream.report_integrity(answer.provider, reason)
-                wrong.append(f"{answer.provider} {reason}")
-        if wrong:
-            raise Integrity("wrong_chain", "; ".join(wrong))
-        if all(answer.error is not None for answer in answers):
-            raise NoProvider("no_provider", f"nobody on {self.chain} says which chain it serves")
+        said = {a.provider: str(codec.quantity(a.value)) for a in answers if a.value is not None}
+        check_identity(self._rpc.upstream, str(self._settings.chain_id), said, self._quorum)
 
     async def verify_token(self, token: Token) -> None:
         """The coin has 18 decimals; a contract must stand at its address and say so many (ERC-20 `decimals()`)."""
@@ -120,11 +117,13 @@ class EvmAdapter:
             codec.parse_address(contract)
         except AddressError as exc:
             raise Permanent("token_malformed", exc.message) from exc
-        finalized = codec.place(await self._rpc.header(FINALIZED))
-        try:
-            answer = await self._rpc.view(contract, DECIMALS_CALL, finalized.position)
-        except Verdict as exc:
-            raise Permanent("token_absent", f"{contract} does not tell its decimals: {exc.message}") from exc
+        heard = await self._viewed(contract, DECIMALS_CALL)
+        answer = heard.agreed()
+        if answer is None:
+            for _, error in heard.failed:
+                if isinstance(error, Verdict):
+                    raise Permanent("token_absent", f"{contract} does not tell its decimals: {error.message}")
+            raise heard.error(f"what {contract} says its decimals are")
         if len(answer) != codec.WORD:
             raise Permanent("token_absent", f"no token contract stands at {contract}")
         return int.from_bytes(answer, "big")
@@ -238,17 +237,38 @@ class EvmAdapter:
         return await self._broadcaster.absence(tx)
 
     async def balance(self, address: str, token: str) -> Balance:
-        """Wei or token units at the newest finalized block."""
+        """Wei or token units at the newest block that enough providers call final, as enough of them say it."""
         owner = codec.parse_address(address)
-        finalized = codec.place(await self._rpc.header(FINALIZED))
-        if token == NATIVE:
-            amount = await self._rpc.balance(address, finalized.position)
-        else:
-            answer = await self._rpc.view(token, composer.balance_data(owner), finalized.position)
+        names, finalized = await self._watcher.finalized()
+
+        async def read(provider: str, first: bool) -> int:
+            at = urgency(first, Priority.QUORUM)
+            if token == NATIVE:
+                return await self._rpc.balance_from(provider, address, finalized.position, at)
+            data = composer.balance_data(owner)
+            answer = await self._rpc.view_from(provider, token, data, finalized.position, at)
             if len(answer) != codec.WORD:
                 raise Retryable("lacks_data", f"{token} has no balance to tell at block {finalized.position}")
-            amount = int.from_bytes(answer, "big")
+            return int.from_bytes(answer, "big")
+
+        heard = Hearing(names, self._quorum, read)
+        await heard.enough()
+        amount = heard.agreed()
+        if amount is None:
+            raise heard.error(f"the balance of {address} in {token} at block {finalized.position}")
         return Balance(address=address, token=token, amount=amount, position=finalized.position)
+
+    async def _viewed(self, contract: str, data: bytes) -> Hearing[bytes]:
+        """What a contract answers at the newest final block, as enough providers say it."""
+        names, finalized = await self._watcher.finalized()
+
+        async def read(provider: str, first: bool) -> bytes:
+            at = urgency(first, Priority.QUORUM)
+            return await self._rpc.view_from(provider, contract, data, finalized.position, at)
+
+        heard = Hearing(names, self._quorum, read)
+        await heard.enough()
+        return heard
 
 
 def _parameters(gas: int, fees: Fees) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 
 import msgspec
 
@@ -166,7 +167,15 @@ def check_whole(block: codec.FullBlock, traces: Sequence[codec.Trace] | None) ->
         raise Retryable("inconsistent", f"the traces of block {block.hash} are not those of its transactions")
 
 
-def proven(block: codec.FullBlock, logs: Sequence[codec.Log]) -> bool:
+class Weight(Enum):
+    """What a block's own filter says of a list of logs."""
+
+    PROVEN = 0  # the whole list
+    SHORT = 1  # not the whole list: a node's log index may be behind its blocks
+    FORGED = 2  # more than the block has: its filter has no room for one of them
+
+
+def weigh(block: codec.FullBlock, logs: Sequence[codec.Log]) -> Weight:
     """Whether a list of logs, asked for without a filter, is the block's whole list by the block's own word.
 
     Its bloom filter must come out bit by bit, and the logs must be numbered 0, 1, 2 … and all be the block's own. The
@@ -174,13 +183,15 @@ def proven(block: codec.FullBlock, logs: Sequence[codec.Log]) -> bool:
     the end, such a twin stays unseen here, and is found by its receipt where its transaction is looked at.
     """
     try:
-        return (
-            all(log.block_hash == block.hash and not log.removed for log in logs)
-            and sorted(codec.quantity(log.log_index) for log in logs) == list(range(len(logs)))
-            and codec.bloom_of(logs) == int(block.logs_bloom, 16)
-        )
+        filled, found = int(block.logs_bloom, 16), codec.bloom_of(logs)
+        if any(log.block_hash != block.hash or log.removed for log in logs):
+            return Weight.SHORT
+        if found & ~filled:
+            return Weight.FORGED
+        whole = found == filled and sorted(codec.quantity(log.log_index) for log in logs) == list(range(len(logs)))
     except Retryable:
-        return False  # what can't be read proves nothing, and somebody else may have it readable
+        return Weight.SHORT  # what can't be read proves nothing, and somebody else may have it readable
+    return Weight.PROVEN if whole else Weight.SHORT
 
 
 def internals(traces: Sequence[codec.Trace]) -> tuple[Internal, ...]:
@@ -261,8 +272,8 @@ def extract(
 ) -> Facts:
     """Everything `block` did to our addresses.
 
-    Raises `Retryable` (`inconsistent`) when the pieces, which may come from different providers, don't tell one
-    story: a receipt of another block, other logs than those the block's search gave, a transaction that isn't its hash.
+    Raises `Retryable` (`inconsistent`) when the pieces, though one provider's, don't tell one story: a receipt of
+    another block, other logs than those the block's search gave, a transaction that isn't its hash.
     """
     position = codec.quantity(block.number)
     logs_of: defaultdict[str, list[codec.Log]] = defaultdict(list)
@@ -395,7 +406,7 @@ def _check_receipt(block: codec.FullBlock, transaction: codec.Transaction, recei
 
 
 def _check_logs(receipt: codec.Receipt, logs: Sequence[codec.Log], view: View) -> None:
-    """The block's log search and the receipt are two tellings of one thing, perhaps by two providers."""
+    """The block's log search and the receipt are two tellings of one thing."""
     told, searched = (
         sorted(codec.quantity(log.log_index) for log in telling if view.listed(log) is not None)
         for telling in (receipt.logs, logs)

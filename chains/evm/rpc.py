@@ -8,6 +8,7 @@ import msgspec
 
 from chains.errors import Retryable
 from chains.evm import codec
+from chains.hearing import ask
 from chains.pool.calls import Answer, Call, Priority, Upstream
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ _HEADER: msgspec.json.Decoder[codec.Header | None] = msgspec.json.Decoder(codec.
 _BLOCK: msgspec.json.Decoder[codec.FullBlock | None] = msgspec.json.Decoder(codec.FullBlock | None)
 _LOGS = msgspec.json.Decoder(list[codec.Log])
 _TRACES = msgspec.json.Decoder(list[codec.Trace])
+_RECEIPTS: msgspec.json.Decoder[list[codec.Receipt] | None] = msgspec.json.Decoder(list[codec.Receipt] | None)
 _RECEIPT: msgspec.json.Decoder[codec.Receipt | None] = msgspec.json.Decoder(codec.Receipt | None)
 _QUANTITY = msgspec.json.Decoder(codec.Quantity)
 _DATA = msgspec.json.Decoder(codec.Data)
@@ -67,28 +69,43 @@ class EvmRpc:
         call = _call("eth_getBlockByNumber", (_tag(tag), False), Priority.QUORUM)
         return await self.upstream.call_each(call, _HEADER)
 
-    async def block(self, number: int, priority: Priority) -> codec.FullBlock:
-        """A block with its transactions."""
-        call = _call("eth_getBlockByNumber", (hex(number), True), priority, HEAVY)
-        return _present(await self.upstream.call(call, _BLOCK), f"block {number}")
+    async def header_from(self, provider: str, tag: str | int, at: Priority) -> codec.Header:
+        """The same by one provider's word."""
+        call = _call("eth_getBlockByNumber", (_tag(tag), False), at)
+        found: codec.Header | None = await ask(self.upstream, provider, call, _HEADER)
+        return _present(found, f"block {tag}")
 
-    async def logs(self, block_hash: str, priority: Priority) -> list[codec.Log]:
+    async def block(self, provider: str, number: int, at: Priority) -> codec.FullBlock:
+        """A block with its transactions, by one provider's word, as all that follows."""
+        call = _call("eth_getBlockByNumber", (hex(number), True), at, HEAVY)
+        found: codec.FullBlock | None = await ask(self.upstream, provider, call, _BLOCK)
+        return _present(found, f"block {number}")
+
+    async def logs(self, provider: str, block_hash: str, at: Priority) -> list[codec.Log]:
         """All logs in the one block of that hash (EIP-234): a number could by now mean another block. Unfiltered, since
         only a whole list can be held against the block's bloom filter."""
-        return await self.upstream.call(_logs(block_hash, priority), _LOGS)
+        return await ask(self.upstream, provider, _call("eth_getLogs", ({"blockHash": block_hash},), at, HEAVY), _LOGS)
 
-    async def logs_each(self, block_hash: str) -> tuple[Answer[list[codec.Log]], ...]:
-        """The same, from every provider."""
-        return await self.upstream.call_each(_logs(block_hash, Priority.QUORUM), _LOGS)
+    async def logs_of_range(self, provider: str, first: int, last: int, at: Priority) -> list[codec.Log]:
+        """All logs in some consecutive blocks. Raises `Retryable` (`split`) where that is too much for one answer."""
+        span = {"fromBlock": hex(first), "toBlock": hex(last)}
+        return await ask(self.upstream, provider, _call("eth_getLogs", (span,), at, HEAVY), _LOGS)
 
-    async def traces(self, number: int, priority: Priority) -> list[codec.Trace]:
+    async def block_receipts(self, provider: str, block_hash: str, at: Priority) -> list[codec.Receipt]:
+        """All receipts of a block. Raises `Permanent` (`unsupported`) where the provider doesn't offer it."""
+        call = _call("eth_getBlockReceipts", (block_hash,), at, HEAVY)
+        found: list[codec.Receipt] | None = await ask(self.upstream, provider, call, _RECEIPTS)
+        return _present(found, f"receipts of block {block_hash}")
+
+    async def traces(self, provider: str, number: int, at: Priority) -> list[codec.Trace]:
         """Every call frame of a block (`trace_block`, an extension that not all providers have)."""
-        return await self.upstream.call(_call("trace_block", (hex(number),), priority, HEAVY), _TRACES)
+        return await ask(self.upstream, provider, _call("trace_block", (hex(number),), at, HEAVY), _TRACES)
 
-    async def receipt(self, tx: str, priority: Priority) -> codec.Receipt:
+    async def receipt(self, provider: str, tx: str, at: Priority) -> codec.Receipt:
         """The receipt of a transaction that is known to be in a block."""
-        call = _call("eth_getTransactionReceipt", (tx,), priority)
-        return _present(await self.upstream.call(call, _RECEIPT), f"receipt of {tx}")
+        call = _call("eth_getTransactionReceipt", (tx,), at)
+        found: codec.Receipt | None = await ask(self.upstream, provider, call, _RECEIPT)
+        return _present(found, f"receipt of {tx}")
 
     async def receipts_each(self, tx: str) -> tuple[Answer[codec.Receipt | None], ...]:
         """The receipt from every provider, for evidence."""
@@ -109,15 +126,21 @@ class EvmRpc:
         call = _call("eth_sendRawTransaction", ("0x" + raw.hex(),), Priority.BROADCAST, HEAVY, broadcast=True)
         return await self.upstream.call_each(call, _HASH)
 
-    async def balance(self, address: str, number: int) -> int:
-        """Wei at a block."""
-        call = _call("eth_getBalance", (address, hex(number)), Priority.QUORUM)
-        return await self._number(call)
+    async def balance_from(self, provider: str, address: str, number: int, at: Priority) -> int:
+        """Wei at a block, by one provider's word."""
+        call = _call("eth_getBalance", (address, hex(number)), at)
+        found: str = await ask(self.upstream, provider, call, _QUANTITY)
+        return codec.quantity(found)
+
+    async def view_from(self, provider: str, contract: str, data: bytes, number: int, at: Priority) -> bytes:
+        """What a contract answers at a block, by one provider's word."""
+        call = _call("eth_call", (_asked(contract, data), hex(number)), at)
+        found: str = await ask(self.upstream, provider, call, _DATA)
+        return codec.raw_data(found)
 
     async def view(self, contract: str, data: bytes, number: int) -> bytes:
         """What a contract answers at a block, without a transaction."""
-        asked = {"to": contract, "data": "0x" + data.hex()}
-        call = _call("eth_call", (asked, hex(number)), Priority.QUORUM)
+        call = _call("eth_call", (_asked(contract, data), hex(number)), Priority.QUORUM)
         return codec.raw_data(await self.upstream.call(call, _DATA))
 
     async def code(self, address: str) -> bytes:
@@ -154,8 +177,8 @@ def _call(
     return Call(method=method, params=params, priority=priority, deadline=deadline, broadcast=broadcast)
 
 
-def _logs(block_hash: str, priority: Priority) -> Call:
-    return _call("eth_getLogs", ({"blockHash": block_hash},), priority, HEAVY)
+def _asked(contract: str, data: bytes) -> dict[str, str]:
+    return {"to": contract, "data": "0x" + data.hex()}
 
 
 def _tag(tag: str | int) -> str:

@@ -1,42 +1,78 @@
-"""Asking for blocks and putting together what they say: ranges without gaps, or no range at all.
+"""Asking for blocks and putting together what is said of them: ranges without gaps, or no range at all.
 
-A range is reported only when each block joins on to the one before, every piece (block, logs, traces, receipts)
-names the same block hash, and the logs are all that the block's bloom filter commits to. Pieces may come from
-different providers; their agreement is checked, not assumed.
+A range is reported only when each block joins on to the one before and a quorum of providers make the same statement
+about it, each of them having called it final by its own mark. Each statement is one provider's own (`reading`); what
+follows from several is `chains.witnesses`' to say; this room does the asking.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, TypeVar
 
-from chains.errors import Retryable
+import msgspec
+
+from chains.errors import ChainError, Integrity, Retryable
 from chains.evm import codec, facts, finality
+from chains.evm.reading import FORGED, Reader
 from chains.evm.rpc import FINALIZED, LATEST, EvmRpc
+from chains.evm.spans import Spans
+from chains.hearing import Hearing, order, urgency
 from chains.observations import Block, Head, Range, Source
 from chains.pool.calls import Priority
 from chains.ports import WatchList
+from chains.sightings import Sightings
+from chains.witnesses import Ruling, Statement, Witness, judge, told
 
-K = TypeVar("K")
+PARALLEL: Final = 8
+"""Blocks read at once: enough to hide a round trip, few enough to leave the provider to others."""
+
 T = TypeVar("T")
+Facts = facts.Facts
+Heard = Hearing[Witness[Facts]]
 
-PARALLEL = 8
-"""Requests of one scan in flight: enough to hide a round trip, few enough to leave the provider to others."""
+
+class Marks:
+    """What each provider calls final, for one scan: each is asked once, when its word is first needed."""
+
+    __slots__ = ("_rpc", "_turn", "known")
+
+    def __init__(self, rpc: EvmRpc) -> None:
+        self._rpc = rpc
+        self._turn = asyncio.Lock()
+        self.known: dict[str, Block] = {}
+
+    async def ask(self, provider: str) -> Block:
+        """Its finalized block."""
+        mark = codec.place(await self._rpc.header_from(provider, FINALIZED, Priority.HEAD))
+        self.known[provider] = mark
+        self._rpc.upstream.report_heights(provider, finalized=mark.position)
+        return mark
+
+    async def require(self, provider: str, number: int) -> Block:
+        """Its mark, which must reach this block. Raises `Retryable` (`not_yet`)."""
+        async with self._turn:
+            mark = self.known.get(provider) or await self.ask(provider)
+        if mark.position < number:
+            raise Retryable("not_yet", f"{provider} calls block {mark.position} final, not yet {number}")
+        return mark
 
 
 class Watcher:
-    """Scans one chain. `traces` says whether the providers have `trace_block`, without which internal calls that pay
-    us are invisible here and show up as a surplus in reconciliation instead."""
+    """Scans one chain. `quorum`: how many providers must say the same. `traces` says whether they have `trace_block`,
+    without which internal calls that pay us are invisible here and show up as a surplus in reconciliation instead."""
 
-    __slots__ = ("_chain", "_index", "_rpc", "_traces")
+    __slots__ = ("_chain", "_index", "_quorum", "_rpc", "_sightings", "_spans", "_traces")
 
-    def __init__(self, chain: str, rpc: EvmRpc, *, traces: bool) -> None:
-        self._chain, self._rpc, self._traces = chain, rpc, traces
+    def __init__(self, chain: str, rpc: EvmRpc, quorum: int, *, traces: bool) -> None:
+        self._chain, self._rpc, self._quorum, self._traces = chain, rpc, quorum, traces
         self._index: facts.Index | None = None
+        self._sightings = Sightings()
+        self._spans = Spans()
 
     async def head(self) -> Head:
-        """The newest block and the newest finalized one.
+        """The newest block and the newest finalized one, by one provider's word: for people, never for a range.
 
         Asked for one after the other, so that a finalized block newer than the latest can't be an artefact of order.
         """
@@ -47,13 +83,20 @@ class Watcher:
         return Head(latest=latest, finalized=finalized)
 
     async def sources(self, cursor: Block) -> tuple[Source, ...]:
-        """See `chains.ports.Adapter.sources`."""
+        """See `chains.ports.Adapter.sources`. Who has not called the cursor's position final denies nothing by holding
+        another block there; and who is behind what it called final before is no source until it has caught up."""
         finalized, latest, held = await asyncio.gather(
             self._rpc.headers(FINALIZED), self._rpc.headers(LATEST), self._rpc.headers(cursor.position)
         )
         newest = {a.provider: codec.place(a.value).position for a in latest if a.value is not None}
-        final = {a.provider: codec.place(a.value).position for a in finalized if a.value is not None}
-        blocks = {a.provider: codec.place(a.value) for a in held if a.value is not None}
+        marks = {a.provider: codec.place(a.value) for a in finalized if a.value is not None}
+        final = {name: mark.position for name, mark in marks.items()}
+        blocks = {
+            a.provider: block
+            for a in held
+            if a.value is not None
+            and ((block := codec.place(a.value)).hash == cursor.hash or final.get(a.provider, -1) >= cursor.position)
+        }
         self._report(cursor, finality.judge(cursor, list(blocks.items())))
         asked = {a.provider for a in (*finalized, *latest, *held)}
         sources = []
@@ -62,149 +105,208 @@ class Watcher:
                 continue
             self._rpc.upstream.report_heights(name, latest=newest.get(name), finalized=final.get(name))
             confirms = blocks[name].hash == cursor.hash if name in blocks else None
+            if any(self._sightings.behind(name, heights[name]) for heights in (newest, final) if name in heights):
+                confirms = None
             sources.append(Source(provider=name, latest=newest.get(name), finalized=final.get(name), confirms=confirms))
+        await self._taken_back(marks)
         return tuple(sources)
 
     async def block(self, position: int) -> Block:
-        """The finalized block at a position. Raises `Retryable` (`not_yet`) above the finalized mark."""
-        finalized = codec.place(await self._rpc.header(FINALIZED))
+        """The finalized block at a position, as a quorum has it. Raises `Retryable` (`not_yet`) above what a quorum
+        calls final, `unproven` when too few say the same, and `Integrity` (`providers_disagree`)."""
+        marks, finalized = await self._finalized(position)
         if position > finalized.position:
             raise Retryable("not_yet", f"block {position} is not final, only {finalized.position} is")
-        block = codec.place(await self._rpc.header(position))
-        if block.position != position:
-            raise Retryable("inconsistent", f"asked for block {position}, was given {block.position}")
-        return block
+
+        async def read(provider: str, first: bool) -> Block:
+            await marks.require(provider, position)
+            block = codec.place(await self._rpc.header_from(provider, position, urgency(first, Priority.HEAD)))
+            if block.position != position:
+                raise Retryable("inconsistent", f"asked for block {position}, was given {block.position}")
+            return block
+
+        heard = Hearing(self._order(marks, position), self._quorum, read)
+        await heard.enough()
+        if any(block != heard.values[0] for block in heard.values):
+            tellings = "; ".join(f"{name}: {block.hash}" for name, block in heard.said)
+            raise Integrity(Ruling.DISPUTED.value, f"block {position}: {tellings}")
+        if len(heard.said) < self._quorum:
+            raise heard.error(f"block {position}")
+        return heard.values[0]
 
     async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
-        """See `chains.ports.Adapter.scan`."""
+        """See `chains.ports.Adapter.scan`. Where a block can't be proven yet, the range ends before it; an error is
+        raised only when not a single block could be proven."""
         view = self._view(watch)
-        finalized = codec.place(await self._rpc.header(FINALIZED))
+        marks, finalized = await self._finalized(cursor.position)
+        for mark in marks.known.values():  # ordered: any of them leads to the same question
+            if finality.contradicts(cursor, mark, None):
+                raise await self._settle(cursor)
         window = finality.window(cursor, finalized, limit)
         if window is None:
-            if finality.contradicts(cursor, finalized, None):
-                raise await self._settle(cursor)
             return None
-        priority = Priority.LIVE if finalized.position - cursor.position <= limit else Priority.BACKFILL
-        first = await self._rpc.block(window[0], priority)
-        if finality.contradicts(cursor, finalized, codec.place(first)):
-            raise await self._settle(cursor)
-        reported = await self._range(first, window, cursor.hash, view, priority)
-        if window[1] == finalized.position and reported.last_hash != finalized.hash:
-            raise Retryable("inconsistent", f"block {window[1]} is not the finalized {finalized.hash}")
-        return reported
+        at = Priority.LIVE if finalized.position - cursor.position <= limit else Priority.BACKFILL
+        readers = {name: self._reader(name, view, window) for name in self._rpc.upstream.providers()}
+        names = self._order(marks, window[1])
+
+        def hear(number: int) -> Heard:
+            async def read(provider: str, first: bool) -> Witness[Facts]:
+                mark = await marks.require(provider, number)
+                statement = await readers[provider].read(number, urgency(first, at))
+                if mark.position == number and mark.hash != statement.block.hash:
+                    raise Retryable("inconsistent", f"{provider}: block {number} is not the finalized {mark.hash}")
+                return Witness(provider=provider, statement=statement)
+
+            return Heard(names, self._quorum, read, key=lambda witness: witness.statement)
+
+        proven: list[Statement[Facts]] = []
+        try:
+            async for _, heard in _each(window, hear):
+                proven.append(await self._prove(proven[-1].block if proven else cursor, heard))
+        except ChainError as exc:
+            # What doesn't join on to a block of this very look makes that block doubtful too.
+            if not proven or exc.code == Ruling.MISMATCH:
+                raise
+        return self._range(proven, view)
 
     async def preview(self, after: int, watch: WatchList, limit: int) -> Range | None:
-        """See `chains.ports.Adapter.preview`."""
+        """See `chains.ports.Adapter.preview`. By one provider's word for each block."""
         view = self._view(watch)
         head = await self.head()
         start = max(after, head.finalized.position) + 1
         window = (start, min(start + limit - 1, head.latest.position))
         if window[1] < window[0]:
             return None
-        first = await self._rpc.block(start, Priority.BACKFILL)
-        return await self._range(first, window, first.parent_hash, view, Priority.BACKFILL)
+        readers = {name: self._reader(name, view, window) for name in self._rpc.upstream.providers()}
+
+        def hear(number: int) -> Hearing[Statement[Facts]]:
+            async def read(provider: str, _: bool) -> Statement[Facts]:
+                return await readers[provider].read(number, Priority.BACKFILL)
+
+            return Hearing(order(self._rpc.upstream), 1, read)
+
+        seen: list[Statement[Facts]] = []
+        async for number, heard in _each(window, hear):
+            if not heard.said:
+                raise heard.error(f"block {number}")
+            seen.append(heard.values[0])
+        finality.check_joined([one.block for one in seen], window[0], seen[0].block.parent_hash)
+        return self._range(seen, view)
+
+    async def finalized(self) -> tuple[tuple[str, ...], Block]:
+        """What a quorum calls final now, and whom to ask about it, who does so first."""
+        marks, block = await self._finalized(-1)
+        return self._order(marks, block.position), block
 
     def _view(self, watch: WatchList) -> facts.View:
         if self._index is None or not self._index.of(watch):
             self._index = facts.Index(watch)
         return self._index.view()
 
-    async def _range(
-        self, first: codec.FullBlock, window: tuple[int, int], parent_hash: str, view: facts.View, priority: Priority
-    ) -> Range:
-        """Blocks are concluded from as they arrive and then let go: a range may be large, a block is too."""
+    def _reader(self, provider: str, view: facts.View, window: tuple[int, int]) -> Reader:
+        return Reader(provider, self._rpc, view, self._spans, first=window[0], last=window[1], traces=self._traces)
 
-        async def conclude(number: int) -> tuple[Block, facts.Facts]:
-            block = first if number == window[0] else await self._rpc.block(number, priority)
-            return codec.place(block), await self._facts(block, view, priority)
+    def _order(self, marks: Marks, position: int) -> tuple[str, ...]:
+        """All providers, those first that are known to have called the position final."""
+        names = order(self._rpc.upstream)
+        final = [name for name in names if name in marks.known and marks.known[name].position >= position]
+        return (*final, *(name for name in names if name not in final))
 
-        concluded = await _together(range(window[0], window[1] + 1), conclude)
-        places = tuple(place for place, _ in concluded)
-        finality.check_joined(places, window[0], parent_hash)
+    async def _finalized(self, position: int) -> tuple[Marks, Block]:
+        """What a quorum calls final: of the marks of those asked, the quorum-th from the top, so that no provider
+        alone makes an unfinal block final. Where some know of something newer than `position` and too few say so,
+        everybody is asked, so that one that is behind doesn't hold up the others."""
+        marks = Marks(self._rpc)
+        heard = Hearing(
+            order(self._rpc.upstream), self._quorum, lambda provider, _: marks.ask(provider), lambda _: None
+        )
+        await heard.enough()
+        if len(heard.said) >= self._quorum and _lowest(heard) <= position < max(b.position for b in heard.values):
+            await heard.everybody()
+        if len(heard.said) < self._quorum:
+            raise heard.error("the finalized block")
+        doubt = await self._taken_back(marks.known)
+        if doubt is not None:
+            raise doubt
+        ranked = sorted(heard.values, key=lambda block: block.position, reverse=True)
+        return marks, ranked[self._quorum - 1]
+
+    async def _taken_back(self, marks: dict[str, Block]) -> Exception | None:
+        """What to raise when a provider takes back a finalized hash: either it or the chain has gone wrong, and
+        everybody is asked which. Remembers what they call final now."""
+        for name, mark in marks.items():  # ordered: as asked
+            before = self._sightings.note(name, mark.position, mark.hash)
+            if before is not None:
+                return await self._settle(msgspec.structs.replace(mark, hash=before))
+        return None
+
+    async def _prove(self, previous: Block, heard: Heard) -> Statement[Facts]:
+        """The statement that follows `previous`, if it is proven. Raises `Integrity`, `Retryable`."""
+        judgement = judge(previous, heard.values, heard.required)
+        if judgement.ruling is Ruling.MISMATCH:
+            # All who were asked deny our chain: so grave a thing is heard from everybody.
+            await heard.everybody()
+            judgement = judge(previous, heard.values, heard.required)
+        where = f"block {previous.position + 1}"
+        for provider in judgement.refuted:
+            self._strike(provider, f"{where} contradicts the proven chain")
+        if judgement.ruling is Ruling.PROVEN and judgement.statement is not None:
+            for provider, error in heard.failed:
+                if error.code == FORGED:
+                    self._strike(provider, error.message)
+            return judgement.statement
+        if judgement.ruling is Ruling.UNPROVEN:
+            raise heard.error(where)
+        raise Integrity(judgement.ruling.value, f"{where} after {previous.hash}: {told(heard.values)}")
+
+    def _range(self, statements: Sequence[Statement[Facts]], view: facts.View) -> Range:
+        first, last = statements[0].block, statements[-1].block
+        found = [statement.facts for statement in statements]
         return Range(
             chain=self._chain,
-            first=window[0],
-            last=window[1],
-            parent_position=window[0] - 1,
-            parent_hash=parent_hash,
-            last_hash=places[-1].hash,
-            blocks=places,
-            deposits=tuple(deposit for _, found in concluded for deposit in found.deposits),
-            movements=tuple(movement for _, found in concluded for movement in found.movements),
-            outcomes=tuple(outcome for _, found in concluded for outcome in found.outcomes),
+            first=first.position,
+            last=last.position,
+            parent_position=first.parent_position,
+            parent_hash=first.parent_hash,
+            last_hash=last.hash,
+            blocks=tuple(statement.block for statement in statements),
+            deposits=tuple(deposit for one in found for deposit in one.deposits),
+            movements=tuple(movement for one in found for movement in one.movements),
+            outcomes=tuple(outcome for one in found for outcome in one.outcomes),
             decoder=facts.DECODER,
             tokens=view.tokens_version,
             watched=view.watched,
         )
 
-    async def _facts(self, block: codec.FullBlock, view: facts.View, priority: Priority) -> facts.Facts:
-        facts.check_whole(block, None)
-        logs = await self._logs(block, view, priority)
-        calls: tuple[facts.Internal, ...] = ()
-        if self._traces and block.transactions:
-            traces = await self._rpc.traces(codec.quantity(block.number), priority)
-            _same_block(block, (trace.block_hash for trace in traces))
-            facts.check_whole(block, traces)
-            calls = facts.internals(traces)
-        chosen = facts.touching(block, logs, calls, view)
-        receipts = {}
-        for transaction in chosen:
-            receipts[transaction.hash] = await self._rpc.receipt(transaction.hash, priority)
-        return facts.extract(block, chosen, receipts, logs, calls, view)
-
-    async def _logs(self, block: codec.FullBlock, view: facts.View, priority: Priority) -> list[codec.Log]:
-        """The block's transfers of listed tokens, out of a list of logs that the block's own bloom filter proves.
-
-        A node whose log index is behind its blocks answers with too few logs, or none, and no error; so what isn't
-        proven is asked of everybody, and what nobody can prove keeps the cursor where it is. That is slowness and no
-        lie, so nobody is reported for it. Where the filter rules out our tokens there is nothing to ask.
-        """
-        if not view.may_log(block):
-            return []
-        logs = await self._rpc.logs(block.hash, priority)
-        if not facts.proven(block, logs):
-            answers = await self._rpc.logs_each(block.hash)
-            whole = [told.value for told in answers if told.value is not None and facts.proven(block, told.value)]
-            if not whole:
-                raise Retryable("unproven", f"nobody's logs of block {block.hash} are those of its bloom filter")
-            logs = whole[0]
-        return [log for log in logs if view.sought(log)]
-
-    async def _settle(self, cursor: Block) -> Exception:
-        """Ask everybody about the cursor's block, report who denies it while others confirm it, say what to raise."""
-        answers = await self._rpc.headers(cursor.position)
+    async def _settle(self, block: Block) -> Exception:
+        """Ask everybody about a block that was final, report who denies it while others confirm it, say what to
+        raise."""
+        answers = await self._rpc.headers(block.position)
         judgement = finality.judge(
-            cursor, [(a.provider, None if a.value is None else codec.place(a.value)) for a in answers]
+            block, [(a.provider, None if a.value is None else codec.place(a.value)) for a in answers]
         )
-        self._report(cursor, judgement)
-        return finality.verdict(cursor, judgement)
+        self._report(block, judgement)
+        return finality.verdict(block, judgement)
 
-    def _report(self, cursor: Block, judgement: finality.Judgement) -> None:
+    def _report(self, block: Block, judgement: finality.Judgement) -> None:
         """A strike for who denies a block that somebody else still has."""
         if judgement.agreeing:
             for provider in judgement.contradicting:
-                self._rpc.upstream.report_integrity(
-                    provider, f"{self._chain}: another finalized block at {cursor.position} than {cursor.hash}"
-                )
+                self._strike(provider, f"another finalized block at {block.position} than {block.hash}")
+
+    def _strike(self, provider: str, reason: str) -> None:
+        self._rpc.upstream.report_integrity(provider, f"{self._chain}: {reason}")
 
 
-def _same_block(block: codec.FullBlock, hashes: Iterable[str]) -> None:
-    for other in hashes:
-        if other != block.hash:
-            raise Retryable("inconsistent", f"asked about block {block.hash}, was told about {other}")
+async def _each(window: tuple[int, int], hear: Callable[[int], Hearing[T]]) -> AsyncIterator[tuple[int, Hearing[T]]]:
+    """What was said of each block, in their order, `PARALLEL` of them asked about at once."""
+    for start in range(window[0], window[1] + 1, PARALLEL):
+        numbers = range(start, min(start + PARALLEL, window[1] + 1))
+        heard = [hear(number) for number in numbers]
+        await asyncio.gather(*(one.enough() for one in heard))
+        for number, one in zip(numbers, heard, strict=True):
+            yield number, one
 
 
-async def _together(items: Iterable[K], work: Callable[[K], Awaitable[T]]) -> list[T]:
-    """Work on all items, `PARALLEL` at a time, results in their order; the first failure cancels the rest."""
-    slots = asyncio.Semaphore(PARALLEL)
-
-    async def one(item: K) -> T:
-        async with slots:
-            return await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    return [task.result() for task in tasks]
+def _lowest(heard: Hearing[Block]) -> int:
+    return min(block.position for block in heard.values)

@@ -188,8 +188,9 @@ class Watcher:
                         raise result
                     if result.said:
                         await self._extend(cursor, proven, (slot, result), limit, at)
-                except ChainError:
-                    if proven:
+                except ChainError as exc:
+                    # What doesn't join on to a block of this very look makes that block doubtful too.
+                    if proven and exc.code != Ruling.MISMATCH:
                         return proven
                     raise
         if slots and not proven:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chains.errors import Retryable
 from chains.evm import codec, facts
+from chains.evm.facts import Weight
 from chains.observations import NATIVE, Deposit, Movement
 from chains.ports import Tier, WatchList
 from tests.chains.evm import blocks
@@ -437,9 +438,9 @@ def committed(logs: list[Json]) -> codec.FullBlock:
 
 
 def test_a_whole_list_of_logs_is_proven_in_any_order_and_ours_are_picked_from_it() -> None:
-    assert facts.proven(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED))
-    assert facts.proven(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED[::-1]))
-    assert facts.proven(committed([]), [])
+    assert facts.weigh(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED)) is Weight.PROVEN
+    assert facts.weigh(committed(TRANSFERRED), blocks.logs_of(TRANSFERRED[::-1])) is Weight.PROVEN
+    assert facts.weigh(committed([]), []) is Weight.PROVEN
     nameless = {**TRANSFERRED[0], "topics": []}
     shouted = {**TRANSFERRED[0], "address": TOKEN}
     approval = {**TRANSFERRED[0], "topics": [word_of(1), *TRANSFERRED[0]["topics"][1:]]}  # type: ignore[index] # a list
@@ -452,20 +453,35 @@ def word_of(number: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "weight"),
     [
-        [],
-        TRANSFERRED[1:],
-        [TRANSFERRED[0], TRANSFERRED[2]],
-        TRANSFERRED[:2],
-        [*TRANSFERRED, TRANSFERRED[2]],
-        [*TRANSFERRED[:2], {**TRANSFERRED[2], "blockHash": "0x" + "cc" * 32}],
-        [*TRANSFERRED[:2], {**TRANSFERRED[2], "removed": True}],
-        [*TRANSFERRED[:2], {**TRANSFERRED[2], "logIndex": "0x02"}],
-        [*TRANSFERRED[:2], {**TRANSFERRED[2], "topics": ["0x01"]}],
-        [*TRANSFERRED, blocks.log(TOKEN, STRANGER, HOT, 5, index=3)],
+        ([], Weight.SHORT),
+        (TRANSFERRED[1:], Weight.SHORT),
+        ([TRANSFERRED[0], TRANSFERRED[2]], Weight.SHORT),
+        (TRANSFERRED[:2], Weight.SHORT),
+        ([*TRANSFERRED, TRANSFERRED[2]], Weight.SHORT),
+        ([*TRANSFERRED[:2], {**TRANSFERRED[2], "blockHash": "0x" + "cc" * 32}], Weight.SHORT),
+        ([*TRANSFERRED[:2], {**TRANSFERRED[2], "removed": True}], Weight.SHORT),
+        ([*TRANSFERRED[:2], {**TRANSFERRED[2], "logIndex": "0x02"}], Weight.SHORT),
+        ([*TRANSFERRED[:2], {**TRANSFERRED[2], "topics": ["0x01"]}], Weight.SHORT),
+        ([*TRANSFERRED, blocks.log(TOKEN, STRANGER, HOT, 5, index=3)], Weight.FORGED),
+        ([*TRANSFERRED[:2], blocks.log(TOKEN, STRANGER, HOT, 5, index=2)], Weight.FORGED),
     ],
-    ids=["none", "twin-first", "twin-second", "last", "twice", "block", "removed", "number", "topic", "additional"],
+    ids=[
+        "none",
+        "twin-first",
+        "twin-second",
+        "last",
+        "twice",
+        "block",
+        "removed",
+        "number",
+        "topic",
+        "additional",
+        "other",
+    ],
 )
-def test_a_list_that_is_not_the_blocks_is_not_proven(told: list[Json]) -> None:
-    assert not facts.proven(committed(TRANSFERRED), blocks.logs_of(told))
+def test_a_list_that_is_not_the_blocks_is_not_proven_and_what_it_has_no_room_for_is_forged(
+    told: list[Json], weight: Weight
+) -> None:
+    assert facts.weigh(committed(TRANSFERRED), blocks.logs_of(told)) is weight
