@@ -141,8 +141,9 @@ class Adapter(Composer, Protocol):
     decoder: int
 
     async def identify(self) -> None:
-        """Check that every reachable provider serves the configured chain (chain id, genesis hash).
-        Raises `Integrity` (`wrong_chain`) or `NoProvider`."""
+        """Check which chain every reachable provider serves (chain id, genesis hash). Who serves another one is
+        reported, and the others go on while they make the quorum. Raises `Integrity` (`wrong_chain`) or
+        `NoProvider`."""
         ...
 
     async def verify_token(self, token: Token) -> None:
@@ -152,7 +153,7 @@ class Adapter(Composer, Protocol):
         ...
 
     async def head(self) -> Head:
-        """Where the chain stands."""
+        """Where the chain stands: the newest block by somebody's word, the finalized one by a quorum's."""
         ...
 
     async def sources(self, cursor: Block) -> tuple[Source, ...]:
@@ -206,5 +207,5 @@ class Adapter(Composer, Protocol):
         ...
 
     async def balance(self, address: str, token: str) -> Balance:
-        """A finalized balance with the position it is valid at."""
+        """A finalized balance with the position it is valid at, as a quorum says it."""
         ...

@@ -24,7 +24,6 @@ from custody.policy.parameters import Parameter, Scope
 Digits = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,38})$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
-
 _BASE58_HASH = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}", re.ASCII)
 """32 bytes as Solana writes them."""
 
@@ -142,12 +141,14 @@ class SolanaModel(Settings):
 
 
 class ChainModel(Settings):
-    """One chain: `config/chains/<name>.toml`. `identity`: the EVM chain id, or Solana's genesis hash."""
+    """One chain: `config/chains/<name>.toml`. `identity`: the EVM chain id, or Solana's genesis hash. `quorum`:
+    how many providers must say the same of a money fact; left out, two, or the only one."""
 
     chain: Name
     family: Literal["evm", "solana"]
     identity: str
     providers: Annotated[tuple[ProviderModel, ...], Field(max_length=16), AfterValidator(_some)]
+    quorum: Annotated[int, Field(ge=1)] | None = None
     evm: EvmModel | None = None
     solana: SolanaModel | None = None
     watch: WatchModel = WatchModel()
@@ -168,9 +169,10 @@ class ChainModel(Settings):
             raise ValueError(
                 "payouts.rent_cap is what one token account may cost: payments to new ones are not made without"
             )
-        names = [provider.name for provider in self.providers]
-        if len(set(names)) != len(names):
+        if len({provider.name for provider in self.providers}) != len(self.providers):
             raise ValueError("two providers have the same name")
+        if self.quorum is not None and self.quorum > len(self.providers):
+            raise ValueError(f"quorum is {self.quorum} of {len(self.providers)} providers: nothing could be proven")
         credentials = [provider.url_credential for provider in self.providers if provider.url_credential]
         urls = [endpoint(provider.url) for provider in self.providers if provider.url]
         if len(set(credentials)) != len(credentials) or len(set(urls)) != len(urls):

@@ -72,11 +72,13 @@ class Watcher:
         self._spans = Spans()
 
     async def head(self) -> Head:
-        """The newest block and the newest finalized one, by one provider's word: for people, never for a range.
+        """The newest block by one provider's word, for people; and the newest that a quorum calls final and tells
+        alike, where a first cursor may start.
 
         Asked for one after the other, so that a finalized block newer than the latest can't be an artefact of order.
         """
-        finalized = codec.place(await self._rpc.header(FINALIZED))
+        marks, mark = await self._finalized(-1)
+        finalized = await self._told_alike(marks, mark.position)
         latest = codec.place(await self._rpc.header(LATEST))
         if latest.position < finalized.position:
             raise Retryable("inconsistent", f"latest {latest.position} is behind finalized {finalized.position}")
@@ -117,7 +119,9 @@ class Watcher:
         marks, finalized = await self._finalized(position)
         if position > finalized.position:
             raise Retryable("not_yet", f"block {position} is not final, only {finalized.position} is")
+        return await self._told_alike(marks, position)
 
+    async def _told_alike(self, marks: Marks, position: int) -> Block:
         async def read(provider: str, first: bool) -> Block:
             await marks.require(provider, position)
             block = codec.place(await self._rpc.header_from(provider, position, urgency(first, Priority.HEAD)))

@@ -67,8 +67,16 @@ class Watcher:
         self._sightings = Sightings()
 
     async def head(self) -> Head:
-        """The newest confirmed and the newest finalized block. Raises `Retryable` (`not_yet`)."""
-        return Head(latest=await self._tip(CONFIRMED), finalized=await self._tip(FINALIZED))
+        """The newest confirmed block by one provider's word, for people; and the newest that a quorum has finalized
+        and tells alike, where a first cursor may start. Raises `Retryable` (`not_yet`, `unproven`)."""
+        newest = [answer.value for answer in await self.rpc.slot_each(FINALIZED) if answer.value is not None]
+        if len(newest) < self.quorum:
+            raise Retryable("unproven", f"{len(newest)} of the {self.quorum} providers needed say what is finalized")
+        slot = sorted(newest, reverse=True)[self.quorum - 1]
+        finalized = await self.block(slot)
+        if finalized is None:
+            raise Retryable("not_yet", f"slot {slot} was skipped, and yet somebody's newest finalized one")
+        return Head(latest=await self._tip(CONFIRMED), finalized=finalized)
 
     async def sources(self, cursor: Block) -> tuple[Source, ...]:
         """See `chains.ports.Adapter.sources`."""

@@ -126,6 +126,8 @@ def test_faults_in_several_files_are_told_together(folder: Path) -> None:
         ("policy.toml", '"limit_daily", scope = "ETH"', '"limit_daily", scope = "BTC"', "not a configured asset"),
         ("policy.toml", '"attempts", scope = "solana"', '"attempts", scope = "SOL"', "not a configured chain"),
         ("policy.toml", '"death_quorum", scope = "solana", value = "2"', DEAD, "no attempt could ever be called dead"),
+        ("chains/ethereum.toml", "# quorum = 2", "quorum = 3", "quorum is 3 of 2 providers: nothing could be proven"),
+        ("chains/solana.toml", "# quorum = 2", "quorum = 0", "greater than or equal to 1"),
         ("chains/ethereum.toml", "ethereum-second-url", "ethereum-first-url", "have the same url"),
         ("chains/ethereum.toml", CREDENTIALS, SAME_URLS, "have the same url"),
         ("custody.toml", 'chains = ["chains/ethereum.toml", "chains/solana.toml"]', "chains = []", "at least one"),

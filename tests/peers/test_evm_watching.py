@@ -12,6 +12,7 @@ import rlp  # type: ignore[import-untyped] # the library ships no type informati
 from chains.devnet.anvil import CHAIN_ID, Anvil, bytecode
 from chains.errors import ChainError, Integrity, Retryable
 from chains.evm.adapter import EvmAdapter
+from chains.evm.spans import START
 from chains.observations import NATIVE, Block, Deposit, Range
 from chains.ports import Adapter, Tier, Token
 from tests.contract.rig_evm import SETTINGS, EvmRig, open_rig
@@ -323,6 +324,24 @@ async def test_no_logs_are_asked_for_where_the_filter_rules_our_tokens_out(rig: 
     rig.upstream.calls.clear()
     assert brief((await scanned(rig, cursor)).deposits) == [("native", NATIVE, 1)]
     assert [method for _, method in rig.upstream.calls if method == "eth_getLogs"] == []
+
+
+async def test_logs_of_many_blocks_are_read_at_once_and_every_block_has_its_own(rig: EvmRig) -> None:
+    user, cursor = await start(rig)
+    txs = []
+    for amount in range(1, 13):
+        await rig.anvil.mint(rig.token.address, rig.anvil.faucet, amount)
+        txs.append(await rig.anvil.transfer(rig.token.address, user, amount))
+        await rig.mine()
+    rig.upstream.calls.clear()
+    found = await scanned(rig, cursor)
+    assert brief(found.deposits) == [("log:0", rig.token.address, amount) for amount in range(1, 13)]
+    assert [deposit.tx for deposit in found.deposits] == txs
+    assert len({deposit.position for deposit in found.deposits}) == 12
+    asked = [provider for provider, method in rig.upstream.calls if method == "eth_getLogs"]
+    most = -(-len(found.blocks) // START)
+    assert 0 < asked.count("p1") <= most
+    assert 0 < asked.count("p2") <= most
 
 
 async def test_a_block_above_finality_is_not_handed_out(rig: EvmRig) -> None:

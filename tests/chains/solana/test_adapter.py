@@ -23,7 +23,8 @@ from chains.solana.adapter import SolanaAdapter, SolanaSettings, bid
 from chains.solana.codec import SYSTEM_PROGRAM, TOKEN_PROGRAM, message_digest
 from chains.solana.finality import MARGIN, is_dead, last_valid_height
 from chains.solana.rpc import RecentFee
-from tests.chains.solana.localproviders import LocalUpstream, Reply, Temper, failing, honest, silent
+from tests.chains.lyingproviders import Reply, Temper, failing, honest, silent
+from tests.chains.solana.localproviders import LocalUpstream
 from tests.chains.solana.realchain import PROGRAM, SOL, RealChain, ata, name, wallet, watch
 
 HOT, ALICE, BOB, LOOSE = wallet(1), wallet(2), wallet(3), wallet(4)

@@ -22,7 +22,8 @@ from chains.solana.codec import TOKEN_2022_PROGRAM
 from chains.solana.rpc import SolanaRpc
 from chains.solana.watcher import Watcher
 from chains.witnesses import needed
-from tests.chains.solana.localproviders import LocalUpstream, Reply, Temper, failing, honest, silent
+from tests.chains.lyingproviders import Reply, Temper, failing, honest, silent
+from tests.chains.solana.localproviders import LocalUpstream
 from tests.chains.solana.realchain import SOL, RealChain, name, wallet, watch
 
 ALICE, HOT = wallet(1), wallet(2)
