@@ -36,11 +36,10 @@ def window(cursor: Block, finalized: Block, limit: int) -> tuple[int, int] | Non
     return cursor.position + 1, min(cursor.position + limit, finalized.position)
 
 
-def contradicts(cursor: Block, finalized: Block, first: Block | None) -> bool:
-    """Whether the finalized mark, or the first block past the cursor, denies the cursor's block."""
-    if finalized.position == cursor.position:
-        return finalized.hash != cursor.hash
-    return first is not None and first.parent_hash != cursor.hash
+def contradicts(cursor: Block, finalized: Block) -> bool:
+    """Whether a finalized mark denies the cursor's block. (A block past the cursor that does is refuted by it, see
+    `chains.witnesses`.)"""
+    return finalized.position == cursor.position and finalized.hash != cursor.hash
 
 
 def judge(cursor: Block, answers: Sequence[tuple[str, Block | None]]) -> Judgement:

@@ -144,7 +144,7 @@ class Watcher:
         view = self._view(watch)
         marks, finalized = await self._finalized(cursor.position)
         for mark in marks.known.values():  # ordered: any of them leads to the same question
-            if finality.contradicts(cursor, mark, None):
+            if finality.contradicts(cursor, mark):
                 raise await self._settle(cursor)
         window = finality.window(cursor, finalized, limit)
         if window is None:

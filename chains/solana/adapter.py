@@ -19,7 +19,7 @@ from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
 from chains.solana import codec, composer
 from chains.solana.broadcaster import Broadcaster
-from chains.solana.rpc import CONFIRMED, FINALIZED, Account, RecentFee, SolanaRpc
+from chains.solana.rpc import CONFIRMED, Account, RecentFee, SolanaRpc
 from chains.solana.watcher import Watcher
 from chains.witnesses import needed
 
@@ -88,16 +88,27 @@ class SolanaAdapter:
     async def verify_token(self, token: Token) -> None:
         """SOL has 9 decimals; a mint must be an initialized one of the plain token program, and state so many."""
         codec.check_token(token)
-        found = NATIVE_DECIMALS
-        if token.address != NATIVE:
-            _, accounts = await self._rpc.accounts((token.address,), FINALIZED)
-            mint = accounts.get(token.address)
-            data = b"" if mint is None else mint.content()
-            if mint is None or mint.owner != token.program or len(data) != MINT_SIZE or not data[MINT_INITIALIZED]:
-                raise Permanent("token_absent", f"{token.address} is no mint of {cap(token.program)}")
-            found = data[MINT_DECIMALS]
+        found = NATIVE_DECIMALS if token.address == NATIVE else await self._decimals(token)
         if found != token.decimals:
             raise Permanent("token_decimals_wrong", f"{cap(token.address)} has {found} decimals, not {token.decimals}")
+
+    async def _decimals(self, token: Token) -> int:
+        """What enough providers say of the mint. Its supply is left out: it may change from one slot to the next."""
+
+        async def read(provider: str, first: bool) -> tuple[bool, int]:
+            _, mint = await self._rpc.account_from(provider, token.address, urgency(first, Priority.LIVE))
+            data = b"" if mint is None else mint.content()
+            usable = mint is not None and mint.owner == token.program and len(data) == MINT_SIZE
+            return (True, data[MINT_DECIMALS]) if usable and data[MINT_INITIALIZED] else (False, 0)
+
+        heard = Hearing(order(self._rpc.upstream), self._quorum, read)
+        await heard.enough()
+        agreed = heard.agreed()
+        if agreed is None:
+            raise heard.error(f"what mint {token.address} is")
+        if not agreed[0]:
+            raise Permanent("token_absent", f"{token.address} is no mint of {cap(token.program)}")
+        return agreed[1]
 
     async def head(self) -> Head:
         """Newest confirmed and newest finalized block."""

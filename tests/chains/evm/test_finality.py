@@ -47,11 +47,10 @@ def test_a_limit_of_nothing_is_a_bug() -> None:
 
 
 def test_contradictions() -> None:
-    assert not finality.contradicts(block(5), block(5), None)
-    assert finality.contradicts(block(5), block(5, "b"), None)
-    assert not finality.contradicts(block(5), block(4, "b"), None)
-    assert not finality.contradicts(block(5), block(9), block(6))
-    assert finality.contradicts(block(5), block(9, "b"), block(6, "b"))
+    assert not finality.contradicts(block(5), block(5))
+    assert finality.contradicts(block(5), block(5, "b"))
+    assert not finality.contradicts(block(5), block(4, "b"))
+    assert not finality.contradicts(block(5), block(9, "b"))
 
 
 @pytest.mark.parametrize(
