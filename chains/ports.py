@@ -140,6 +140,12 @@ class Adapter(Composer, Protocol):
     chain: str
     decoder: int
 
+    @property
+    def doubts(self) -> Mapping[tuple[str, str], int]:
+        """How often each provider's word about a block was not to be had, or not believed, while others' proved the
+        block; by provider and the error's code. Nobody is blamed for these, and somebody may want to see them."""
+        ...
+
     async def identify(self) -> None:
         """Check which chain every reachable provider serves (chain id, genesis hash). Who serves another one is
         reported, and the others go on while they make the quorum. Raises `Integrity` (`wrong_chain`) or

@@ -35,6 +35,10 @@ QUORUM = 2
 one alone can't lie."""
 
 
+SHOWN = 14
+"""Characters of a hash that are shown where several stand side by side."""
+
+
 class Statement(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     """All that one provider says about one block that matters to us; two honest ones say the same. `facts` is the
     chain's own struct of tuples."""
@@ -112,9 +116,18 @@ def judge(previous: Block, witnesses: Sequence[Witness[F]], required: int) -> Ju
 
 
 def told(witnesses: Sequence[Witness[F]]) -> str:
-    """Who says what, for people."""
-    return "; ".join(
-        f"{one.provider}: block {one.statement.block.hash} on parent {one.statement.block.parent_hash}, with"
-        f" {sum(len(part) for part in msgspec.structs.astuple(one.statement.facts))} facts"
-        for one in witnesses
-    )
+    """Who says what, for people: those together who say the same. Hashes are cut, so that all of it fits into a hold's
+    reason."""
+    versions: list[tuple[Statement[F], list[str]]] = []
+    for one in witnesses:
+        same = next((names for statement, names in versions if statement == one.statement), None)
+        if same is None:
+            versions.append((one.statement, [one.provider]))
+        else:
+            same.append(one.provider)
+    return "; ".join(f"{', '.join(names)}: {_brief(statement)}" for statement, names in versions)
+
+
+def _brief(statement: Statement[F]) -> str:
+    block, facts = statement.block, sum(len(part) for part in msgspec.structs.astuple(statement.facts))
+    return f"block {block.hash[:SHOWN]} on parent {block.parent_hash[:SHOWN]}, facts about us: {facts}"

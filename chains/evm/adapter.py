@@ -95,6 +95,11 @@ class EvmAdapter:
         self._broadcaster = Broadcaster(settings.chain, self._rpc)
         self._composer = composer.EvmComposer()
 
+    @property
+    def doubts(self) -> Mapping[tuple[str, str], int]:
+        """See the port."""
+        return self._watcher.doubts
+
     async def identify(self) -> None:
         """Check the chain id of every provider. Raises `Integrity` (`wrong_chain`) or `NoProvider`."""
         answers = await self._rpc.chain_ids()

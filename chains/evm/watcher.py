@@ -8,6 +8,7 @@ follows from several is `chains.witnesses`' to say; this room does the asking.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -23,7 +24,7 @@ from chains.observations import Block, Head, Range, Source
 from chains.pool.calls import Priority
 from chains.ports import WatchList
 from chains.sightings import Sightings
-from chains.witnesses import Ruling, Statement, Witness, judge, told
+from chains.witnesses import SHOWN, Ruling, Statement, Witness, judge, told
 
 PARALLEL: Final = 8
 """Blocks read at once: enough to hide a round trip, few enough to leave the provider to others."""
@@ -63,13 +64,14 @@ class Watcher:
     """Scans one chain. `quorum`: how many providers must say the same. `traces` says whether they have `trace_block`,
     without which internal calls that pay us are invisible here and show up as a surplus in reconciliation instead."""
 
-    __slots__ = ("_chain", "_index", "_quorum", "_rpc", "_sightings", "_spans", "_traces")
+    __slots__ = ("_chain", "_index", "_quorum", "_rpc", "_sightings", "_spans", "_traces", "doubts")
 
     def __init__(self, chain: str, rpc: EvmRpc, quorum: int, *, traces: bool) -> None:
         self._chain, self._rpc, self._quorum, self._traces = chain, rpc, quorum, traces
         self._index: facts.Index | None = None
         self._sightings = Sightings()
         self._spans = Spans()
+        self.doubts: Counter[tuple[str, str]] = Counter()
 
     async def head(self) -> Head:
         """The newest block by one provider's word, for people; and the newest that a quorum calls final and tells
@@ -256,12 +258,13 @@ class Watcher:
             self._strike(provider, f"{where} contradicts the proven chain")
         if judgement.ruling is Ruling.PROVEN and judgement.statement is not None:
             for provider, error in heard.failed:
+                self.doubts[provider, error.code] += 1
                 if error.code == FORGED:
                     self._strike(provider, error.message)
             return judgement.statement
         if judgement.ruling is Ruling.UNPROVEN:
             raise heard.error(where)
-        raise Integrity(judgement.ruling.value, f"{where} after {previous.hash}: {told(heard.values)}")
+        raise Integrity(judgement.ruling.value, f"{where} after {previous.hash[:SHOWN]}: {told(heard.values)}")
 
     def _range(self, statements: Sequence[Statement[Facts]], view: facts.View) -> Range:
         first, last = statements[0].block, statements[-1].block

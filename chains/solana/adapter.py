@@ -80,6 +80,11 @@ class SolanaAdapter:
         self._watcher = Watcher(settings.chain, self._rpc, self._quorum)
         self._broadcaster = Broadcaster(self._rpc)
 
+    @property
+    def doubts(self) -> Mapping[tuple[str, str], int]:
+        """See the port."""
+        return self._watcher.doubts
+
     async def identify(self) -> None:
         """Compare every reachable provider's genesis hash. Raises `Integrity` (`wrong_chain`), `NoProvider`."""
         said = {answer.provider: answer.value for answer in await self._rpc.genesis_each() if answer.value is not None}

@@ -10,7 +10,7 @@ finalized ones, so whoever serves one says that it is final: no mark is taken fr
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -59,12 +59,13 @@ class Watcher:
     """The scanner of one chain. It keeps no cursor: that is the ledger's. `quorum`: how many providers must say the
     same of a block."""
 
-    __slots__ = ("_sightings", "chain", "index", "quorum", "rpc")
+    __slots__ = ("_sightings", "chain", "doubts", "index", "quorum", "rpc")
 
     def __init__(self, chain: str, rpc: SolanaRpc, quorum: int) -> None:
         self.chain, self.rpc, self.quorum = chain, rpc, quorum
         self.index = WatchIndex()
         self._sightings = Sightings()
+        self.doubts: Counter[tuple[str, str]] = Counter()
 
     async def head(self) -> Head:
         """The newest confirmed block by one provider's word, for people; and the newest that a quorum has finalized
@@ -239,6 +240,7 @@ class Watcher:
             return statement.block.parent_position
         if judgement.ruling is Ruling.PROVEN:
             proven.append(_reading(statement, heard.values))
+            self.doubts.update((provider, error.code) for provider, error in heard.failed)
             return None
         raise Integrity(judgement.ruling.value, f"{where}: {told(heard.values)}")
 

@@ -96,5 +96,9 @@ def test_how_many_are_needed() -> None:
 
 
 def test_a_dispute_is_told_by_name() -> None:
-    witnesses = [Witness(provider="a", statement=GOOD), Witness(provider="b", statement=RICHER)]
-    assert told(witnesses) == "a: block n on parent p, with 0 facts; b: block n on parent p, with 1 facts"
+    longer = says(change(hash="0123456789abcdefgh"))
+    witnesses = [Witness(provider=f"p{n}", statement=one) for n, one in enumerate([GOOD, RICHER, GOOD, longer])]
+    assert told(witnesses) == (
+        "p0, p2: block n on parent p, facts about us: 0; p1: block n on parent p, facts about us: 1;"
+        " p3: block 0123456789abcd on parent p, facts about us: 0"
+    )

@@ -234,6 +234,17 @@ async def test_one_liar_of_three_is_survived_or_stops_the_chain_where_it_lies(ki
         assert struck == ({f"p{at}"} if kind in {"other_parent", "more_logs"} and asked else set())
 
 
+@pytest.mark.parametrize(("kind", "code"), [("no_logs", "unproven"), ("no_receipts", "lacks_data")])
+async def test_slowness_is_counted_and_nobody_is_blamed(kind: str, code: str) -> None:
+    """Where one has a block and not yet its logs or receipts, others are asked, and that can be seen."""
+    upstream = providers(a=Lie(kind, frozenset({6}), 0).temper(), b=honest, c=honest)
+    scanner = watcher(upstream)
+    found = await scanner.scan(CHAIN.place(5), watched(), 1)
+    assert found is not None
+    assert assert_true([*await everything(providers(a=honest), 5, tries=1), found]) == 6
+    assert (dict(scanner.doubts), upstream.strikes) == ({("a", code): 1}, [])
+
+
 async def test_the_whole_chain_by_one_word_or_by_several() -> None:
     for quorum in (1, 2, 3):
         for limit in (1, 3, 50):
@@ -292,7 +303,7 @@ async def test_a_chain_that_denies_the_cursor_stops_whoever_is_asked_and_a_third
 
 async def test_a_dispute_names_who_says_what() -> None:
     richer = Lie("richer", frozenset({1}), 0).temper()
-    with pytest.raises(Integrity, match=r"providers_disagree: block 1 .* a: block .*; b: block .*; c: block "):
+    with pytest.raises(Integrity, match=r"providers_disagree: block 1 .* a: block .*; b, c: block "):
         await watcher(providers(a=richer, b=honest, c=honest)).scan(CHAIN.place(0), watched(), 4)
 
 

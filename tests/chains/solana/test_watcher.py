@@ -510,8 +510,12 @@ async def test_one_that_fails_is_replaced_and_one_that_contradicts_is_put_to_all
     assert found is not None
     asked = [provider for provider, call in upstream.asked if call.method == "getBlock"]
     assert asked == ["a", "b", "c"]
+    late = LocalUpstream(chain.bank, a=absent(1), b=honest, c=honest)
+    scanner = watcher(late, 2)
+    assert await scanner.scan(first(chain), watched(), 1) is not None
+    assert (dict(scanner.doubts), late.strikes) == ({("a", "absent_unproven"): 1}, [])
     upstream = LocalUpstream(chain.bank, a=forging(other_hash, 1), b=honest, c=honest, d=honest)
-    with pytest.raises(Integrity, match=r"a: block .*; b: block .*; c: block .*; d: block"):
+    with pytest.raises(Integrity, match=r"a: block .*; b, c, d: block"):
         await watcher(upstream, 2).scan(first(chain), watched(), 1)
     assert not upstream.strikes, "nobody can tell from here who lies"
 
