@@ -92,7 +92,6 @@ class Reader:
             self._book.granted_one()
             return logs, {}
         receipts = await self._receipts(block, at)
-        _same_block(block, (receipt.block_hash for receipt in receipts))
         return [log for receipt in receipts for log in receipt.logs], {one.transaction_hash: one for one in receipts}
 
     async def _receipts(self, block: codec.FullBlock, at: Priority) -> list[codec.Receipt]:

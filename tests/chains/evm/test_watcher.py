@@ -288,6 +288,23 @@ async def test_no_mark_of_one_alone_opens_a_window_and_none_behind_closes_it() -
         await watcher(upstream).scan(CHAIN.place(0), watched(), 4)
 
 
+async def test_a_word_about_a_block_counts_only_from_who_calls_it_final() -> None:
+    """It serves the block, as nodes do above finality too, and might serve another one tomorrow."""
+
+    def early(call: Call, reply: Reply) -> Reply:
+        return {"id": 1, "result": CHAIN.shown(2, full=False)} if call.params[0] == "finalized" else reply
+
+    def marks_only(call: Call, reply: Reply) -> Reply | None:
+        return reply if call.params[0] == "finalized" else None
+
+    scanner = watcher(providers(a=honest, b=early, c=marks_only))
+    with pytest.raises(Retryable, match="b: not_yet: b calls block 2 final, not yet 3"):
+        await scanner.scan(CHAIN.place(2), watched(), 4)
+    found = await watcher(providers(a=honest, b=early, c=honest)).scan(CHAIN.place(2), watched(), 4)
+    assert found is not None
+    assert found.last == 6
+
+
 async def test_a_chain_that_denies_the_cursor_stops_whoever_is_asked_and_a_third_may_yet_deny_the_deniers() -> None:
     elsewhere = msgspec.structs.replace(CHAIN.place(4), hash=digest("elsewhere"))
     for count in (1, 2, 3):
@@ -299,6 +316,24 @@ async def test_a_chain_that_denies_the_cursor_stops_whoever_is_asked_and_a_third
     upstream = providers(a=forked, b=forked, c=honest, d=honest)
     assert assert_true(await everything(upstream, quorum=2)) == FINAL
     assert {provider for provider, _ in upstream.strikes} == {"a", "b"}
+
+
+async def test_a_block_that_the_next_one_denies_is_not_handed_out_either() -> None:
+    """By one provider's word a false hash is believed; not beside a block that names another parent."""
+    alone = providers(a=Lie("other_hash", frozenset({EMPTY}), 0).temper())
+    with pytest.raises(Integrity, match="parent_mismatch: block 6"):
+        await watcher(alone).scan(CHAIN.place(0), watched(), FINAL)
+    assert alone.strikes == []
+
+
+async def test_a_mark_and_a_block_of_one_provider_must_be_the_same() -> None:
+    def twofaced(call: Call, reply: Reply) -> Reply:
+        if call.params[0] != "finalized":
+            return reply
+        return {"id": 1, "result": {**reply["result"], "hash": digest("another")}}
+
+    with pytest.raises(Retryable, match=f"inconsistent: a: block {FINAL} is not the finalized"):
+        await watcher(providers(a=twofaced)).scan(CHAIN.place(FINAL - 1), watched(), 4)
 
 
 async def test_a_dispute_names_who_says_what() -> None:

@@ -526,6 +526,14 @@ async def test_two_that_deny_our_chain_are_found_out_by_the_third(chain: RealCha
     assert {provider for provider, _ in upstream.strikes} == {"a", "b"}
 
 
+async def test_a_block_that_the_next_one_denies_is_not_handed_out_either(chain: RealChain) -> None:
+    """By one provider's word a false hash is believed; not beside a block that names another parent."""
+    alone = LocalUpstream(chain.bank, a=forging(other_hash, 2))
+    with pytest.raises(Integrity, match="parent_mismatch: slot 3 after slot 2"):
+        await watcher(alone).scan(first(chain), watched(), 5)
+    assert not alone.strikes
+
+
 async def test_second_opinions_are_less_urgent_and_a_backlog_least(chain: RealChain) -> None:
     for limit, urgencies in ((LAST, [Priority.LIVE, Priority.QUORUM]), (3, [Priority.BACKFILL] * 2)):
         upstream = LocalUpstream(chain.bank, a=honest, b=honest)
