@@ -157,6 +157,11 @@ class ChainModel(Settings):
     pause: PauseModel = PauseModel()
     pool: PoolModel = PoolModel()
 
+    @property
+    def believed(self) -> int:
+        """How many providers must say the same."""
+        return min(2, len(self.providers)) if self.quorum is None else self.quorum
+
     @model_validator(mode="after")
     def _its_family(self) -> ChainModel:
         if (self.evm is None) == (self.family == "evm") or (self.solana is None) == (self.family == "solana"):

@@ -64,9 +64,9 @@ class EvmRpc:
         found = await self.upstream.call(_call("eth_getBlockByNumber", (_tag(tag), False), priority), _HEADER)
         return _present(found, f"block {tag}")
 
-    async def headers(self, tag: str | int) -> tuple[Answer[codec.Header | None], ...]:
+    async def headers(self, tag: str | int, at: Priority = Priority.QUORUM) -> tuple[Answer[codec.Header | None], ...]:
         """The same, from every provider."""
-        call = _call("eth_getBlockByNumber", (_tag(tag), False), Priority.QUORUM)
+        call = _call("eth_getBlockByNumber", (_tag(tag), False), at)
         return await self.upstream.call_each(call, _HEADER)
 
     async def header_from(self, provider: str, tag: str | int, at: Priority) -> codec.Header:

@@ -90,7 +90,9 @@ class Watcher:
         """See `chains.ports.Adapter.sources`. Who has not called the cursor's position final denies nothing by holding
         another block there; and who is behind what it called final before is no source until it has caught up."""
         finalized, latest, held = await asyncio.gather(
-            self._rpc.headers(FINALIZED), self._rpc.headers(LATEST), self._rpc.headers(cursor.position)
+            self._rpc.headers(FINALIZED, Priority.HEAD),
+            self._rpc.headers(LATEST, Priority.HEAD),
+            self._rpc.headers(cursor.position),
         )
         newest = {a.provider: codec.place(a.value).position for a in latest if a.value is not None}
         marks = {a.provider: codec.place(a.value) for a in finalized if a.value is not None}

@@ -171,7 +171,8 @@ class Watcher:
         return place(slot, header)
 
     async def _occupied(self, first: int, last: int) -> list[int]:
-        """Finalized slots with a block in [first, last]; if there are none but finality is beyond, the next one."""
+        """Finalized slots with a block in [first, last]; if there are none but finality is beyond, the next one. Raises
+        `Retryable` (`absent_unproven`) where finality is beyond and no block at all is listed."""
         slots = await self.rpc.slots(first, last, FINALIZED)
         if slots:
             return slots
@@ -180,6 +181,9 @@ class Watcher:
             slots = await self.rpc.slots(start, min(newest, start + GAP_WINDOW - 1), FINALIZED)
             if slots:
                 return slots[:1]
+        if newest >= first and not await self.rpc.slots(max(first, newest - GAP_WINDOW + 1), newest, FINALIZED):
+            # A finalized slot by `getSlot` has a block: who lists none has lost, or hides, what it knows.
+            raise Retryable("absent_unproven", f"slot {newest} is called final, and no block is listed up to it")
         return []
 
     async def _walk(self, cursor: Block, slots: Sequence[int], limit: int, at: Priority) -> list[Reading]:

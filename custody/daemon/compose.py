@@ -108,7 +108,7 @@ def _adapter(model: ChainModel, pool: Pool) -> Adapter:
                 max_gas=model.evm.max_gas,
                 traces=model.evm.traces,
                 contracts=model.evm.contracts,
-                quorum=model.quorum,
+                quorum=model.believed,
             ),
             pool,
         )
@@ -120,7 +120,7 @@ def _adapter(model: ChainModel, pool: Pool) -> Adapter:
             price_floor=model.solana.price_floor,
             price_cap=model.solana.price_cap,
             price_percentile=model.solana.price_percentile,
-            quorum=model.quorum,
+            quorum=model.believed,
         ),
         pool,
     )

@@ -163,7 +163,7 @@ class Node:
                 attempt_age=desk.oldest_signed,
             ),
             model.pause.for_family(model.family),
-            quorum=_quorum(model),
+            quorum=model.believed,
             stagger=self.stagger,
         )
         pacing = Pacing(allowance=pause.scan_allowance, spent=lambda: _reads(parts.pool))
@@ -254,7 +254,7 @@ class Node:
             trouble=f"{chain.condition.error_code}: {chain.condition.error}" if chain.condition.error_code else "",
             waiting=tuple(chain.condition.waiting.items()),
             waits=tuple((priority.name.lower(), seconds) for priority, seconds in pool.waits().items()),
-            quorum=_quorum(chain.parts.model),
+            quorum=chain.parts.model.believed,
             pauses=tuple(_pause_facts(one) for one in chain.pause.standings()),
         )
 
@@ -335,10 +335,6 @@ def _pause_facts(one: Standing) -> PauseFacts:
         queue_age_seconds=one.queue_age,
         estimate_seconds=one.estimate,
     )
-
-
-def _quorum(model: ChainModel) -> int:
-    return min(2, len(model.providers))
 
 
 def _reads(pool: Pool) -> int:

@@ -570,3 +570,27 @@ async def test_a_list_that_ends_tells_where_its_provider_is_final(chain: RealCha
 
 
 STORY = story()
+
+
+def denying(call: Call, reply: Reply) -> Reply:
+    """Knows how far finality is, and has no block to show for it."""
+    if call.method == "getBlocks":
+        return {"id": 1, "result": []}
+    if call.method == "getBlock":
+        return {"id": 1, "error": {"code": -32007, "message": "skipped"}}
+    return reply
+
+
+async def test_providers_that_deny_every_block_up_to_finality_are_no_chain_at_rest(chain: RealChain) -> None:
+    """A halted chain has nothing newer to show, and its finality doesn't move either."""
+    with pytest.raises(Retryable, match="no block is listed up to it") as found:
+        await watcher(LocalUpstream(chain.bank, one=denying, two=denying)).scan(first(chain), watched(), 5)
+    assert found.value.code == "absent_unproven"
+    at_rest = LocalUpstream(chain.bank)
+    assert await watcher(at_rest).scan(await _last(at_rest, chain), watched(), 5) is None
+
+
+async def _last(upstream: LocalUpstream, chain: RealChain) -> Block:
+    found = await watcher(upstream).scan(first(chain), watched(), 64)
+    assert found is not None
+    return found.blocks[-1]
