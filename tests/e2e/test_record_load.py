@@ -120,6 +120,13 @@ async def test_record_load_meets_providers_that_throttle_fall_silent_and_deny() 
                 return not await held(stage)
 
             await eventually(free, PATIENCE, "it resumes by itself")
+
+            # The same lie on a good day, without any trouble before it.
+            switch(proxies, ForgedSkips())
+            await eventually(both, PATIENCE, "denied blocks alone: it holds itself too")
+            assert "absent_unproven" in (await held(stage))["deposits"][1]
+            switch(proxies, Healthy())
+            await eventually(free, PATIENCE, "and resumes again")
             await asyncio.sleep(3)
             total = await load.stop()
 
