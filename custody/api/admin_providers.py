@@ -77,7 +77,7 @@ def providers(deps: AdminDeps) -> shapes.Providers:
     for chain in facts.chains:
         believed = [one for one in chain.providers if not (one.integrity_breaker or (chain.chain, one.name) in held)]
         best, final = _best(one.latest for one in believed), _best(one.finalized for one in believed)
-        rows.extend(_provider(chain.chain, one, best, final, held) for one in chain.providers)
+        rows.extend(_provider(chain, one, best, final, held) for one in chain.providers)
         waits = dict(chain.waits)
         usable = present.usable(chain, frozenset(held))
         together.append(
@@ -108,17 +108,17 @@ def _behind(best: int | None, height: int | None) -> int | None:
 
 
 def _provider(
-    chain: str,
+    chain: ChainFacts,
     one: ProviderHealth,
     best: int | None,
     final: int | None,
     held: dict[tuple[str, str], dict[str, Hold]],
 ) -> shapes.Provider:
-    holds = held.get((chain, one.name), {})
+    holds = held.get((chain.chain, one.name), {})
     why = one.cordoned or next((hold.reason for hold in holds.values()), "")
     breakers = {"error": one.error_breaker, "auth": one.auth_breaker, "integrity": one.integrity_breaker}
     return shapes.Provider(
-        chain=chain,
+        chain=chain.chain,
         name=one.name,
         host=one.host,
         account=one.account,
@@ -138,6 +138,7 @@ def _provider(
         failing_for=one.failing_for,
         frozen_for=one.frozen_for,
         unknown_errors=one.unknown_errors,
+        doubts={code: times for provider, code, times in sorted(chain.doubts) if provider == one.name},
         in_flight=one.in_flight,
         concurrency=one.concurrency,
         learned_concurrency=one.learned_concurrency,

@@ -107,6 +107,9 @@ def _explain(row: dict[str, Any]) -> None:
     if row["last_error"]:
         said = f": {row['last_error_message']}" if row["last_error_message"] else ""
         say(f"{name}: last error {span(row['last_error_ago'])} ago: {row['last_error']}{said}")
+    if row["doubts"]:
+        told = ", ".join(f"{code} {times}" for code, times in row["doubts"].items())
+        say(f"{name}: no help, or not believed, where others proved a block: {told}")
 
 
 @providers.command("cordon", short_help="Keep a provider out, at once, without a key.")

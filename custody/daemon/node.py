@@ -255,6 +255,7 @@ class Node:
             waiting=tuple(chain.condition.waiting.items()),
             waits=tuple((priority.name.lower(), seconds) for priority, seconds in pool.waits().items()),
             quorum=chain.parts.model.believed,
+            doubts=tuple((*key, times) for key, times in chain.parts.adapter.doubts.items()),
             pauses=tuple(_pause_facts(one) for one in chain.pause.standings()),
         )
 

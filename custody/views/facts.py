@@ -42,7 +42,8 @@ class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
     scan. `queue`: (priority, calls waiting) of the chain's pool, `waits`: (priority, seconds the oldest of them has
     waited), where that is known. `trouble`: why the chain can't be read, empty when it can. `waiting`: (withdrawal, why
     it can't go now), in the order of the requests. `quorum`: how many providers must say the same before a money fact
-    is believed, 0 when that is not known."""
+    is believed, 0 when that is not known. `doubts`: (provider, code, times) that a word about a block was not to be
+    had, or not believed, while others' proved the block."""
 
     chain: str
     latest: int | None = None
@@ -55,6 +56,7 @@ class ChainFacts(msgspec.Struct, frozen=True, kw_only=True):
     waits: tuple[tuple[str, float], ...] = ()
     quorum: int = 0
     pauses: tuple[PauseFacts, ...] = ()
+    doubts: tuple[tuple[str, str, int], ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

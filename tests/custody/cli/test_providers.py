@@ -56,6 +56,7 @@ def furnish(world: World) -> None:
         quorum=2,
         queue=(("broadcast", 0), ("live", 4)),
         waits=(("live", 0.31),),
+        doubts=(("second", "unproven", 2), ("second", "absent_unproven", 7)),
     )
     world.outside[SOL] = ChainFacts(chain=SOL, providers=(health("first", latest=None, finalized=None),), quorum=1)
 
@@ -72,6 +73,7 @@ async def test_json_has_everything_that_is_known_of_a_provider(ctl: Ctl, world: 
     assert (sick["error_breaker"], sick["auth_breaker"], sick["integrity_breaker"]) == ("closed",) * 3
     assert (sick["last_error"], sick["last_error_ago"], sick["failing_for"]) == ("throttled", 1.2, 31.0)
     assert (sick["frozen_for"], sick["unknown_errors"], sick["tokens"]) == (12.4, 3, 0.0)
+    assert (sick["doubts"], answer["providers"][0]["doubts"]) == ({"absent_unproven": 7, "unproven": 2}, {})
     assert (sick["rate"], sick["learned_rate"], sick["contract_rate"]) == ("9.1/25.0", 9.1, 25.0)
     assert sick["learned_concurrency"] == {"light": 24, "heavy": 8, "write": 8}
     assert (sick["lag"], sick["finalized_lag"]) == (648, 640)
