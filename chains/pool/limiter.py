@@ -4,19 +4,22 @@ Pure: `now` is monotonic seconds, one token is one unit of the plan (a request, 
 account is what providers meter by, so one limiter is shared by all endpoints, and all chains, that use it. Broadcasts
 and head reads each fill a bucket of their own first and spill over into the common one; so a token is waiting for them
 however hard the rest is pushing, and nothing is wasted while they are quiet. How many tokens there are a second is
-`pace`'s.
+`pace`'s; the longer stretches of a plan, with the same shares in each, are `windows`'.
 
 A call that costs more than one token goes as soon as there is one, and leaves a debt that the next ones wait for: so a
-costly call is never starved by cheap ones that always fit in before it.
+costly call is never starved by cheap ones that always fit in before it. Whose debt it is, is kept apart: what catching
+up owes, no broadcast waits for.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 from chains.pool.calls import Priority
 from chains.pool.pace import Pace
 from chains.pool.settings import LimiterSettings, Metering
+from chains.pool.windows import Counted
+
+_BROADCAST, _HEAD, _BACKFILL = Priority.BROADCAST, Priority.HEAD, Priority.BACKFILL
+"""By these names, because every call passes here and an enumeration's own members are slow to look up."""
 
 _FULL = 1.0 - 1e-9
 """A token that waiting has refilled, as floating point adds it up."""
@@ -26,51 +29,6 @@ _LATE_SECONDS = 0.03
 
 _STRAIN_SECONDS = 10.0
 """After a freeze, before anything is sent that could be left unsent."""
-
-_PARTS = 20
-"""A window is counted in so many parts; the oldest part leaves it as a whole."""
-
-
-class Window:
-    """At most `limit` units in any stretch of `seconds`. Counts from the start of the process: what was spent before a
-    restart only the provider knows, and says by a throttle."""
-
-    __slots__ = ("_parts", "_step", "_used", "limit", "seconds")
-
-    def __init__(self, seconds: float, limit: float) -> None:
-        self.seconds, self.limit = seconds, limit
-        self._step = seconds / _PARTS
-        self._parts: deque[list[float]] = deque()
-        self._used = 0.0
-
-    def ready_at(self, now: float, cost: float) -> float:
-        """When `cost` more fits in; what is larger than the whole window fits into an empty one."""
-        self._forget(now)
-        missing = self._used + cost - self.limit
-        if missing <= 1e-9:
-            return now
-        for part, units in self._parts:
-            missing -= units
-            if missing <= 1e-9:
-                return self._leaves(part)
-        return self._leaves(self._parts[-1][0]) if self._parts else now
-
-    def take(self, now: float, cost: float) -> None:
-        """Count `cost`, which is negative for what was never sent."""
-        part = float(int(now / self._step))
-        if not self._parts or self._parts[-1][0] != part:
-            self._parts.append([part, 0.0])
-        self._parts[-1][1] += cost
-        self._used += cost
-
-    def _leaves(self, part: float) -> float:
-        return (part + 1.0 + _PARTS) * self._step
-
-    def _forget(self, now: float) -> None:
-        while self._parts and self._leaves(self._parts[0][0]) <= now:
-            self._used -= self._parts.popleft()[1]
-        if not self._parts:
-            self._used = 0.0
 
 
 class Limiter:
@@ -83,16 +41,21 @@ class Limiter:
 
     __slots__ = (
         "_backfill",
+        "_backfill_full",
         "_common",
+        "_common_full",
         "_common_share",
+        "_costs",
+        "_counted",
         "_head",
-        "_methods",
+        "_head_full",
         "_pace",
         "_plan",
         "_settings",
+        "_sized_for",
         "_updated",
         "_urgent",
-        "_windows",
+        "_urgent_full",
         "contract",
         "name",
     )
@@ -108,13 +71,15 @@ class Limiter:
         self.name, self.contract, self._settings = name, requests_per_second, settings
         self._plan = plan or Metering()
         self._pace = Pace(name, requests_per_second, settings, now)
-        self._windows = tuple(Window(seconds, units) for seconds, units in self._plan.windows)
-        self._methods = {method: Window(1.0, rate) for method, rate in sorted(self._plan.method_rates.items())}
+        self._costs = self._plan.costs
+        counted = Counted(self._plan, settings)
+        self._counted = counted or None
         self._common_share = 1.0 - settings.urgent_share - settings.head_share
         self._updated = now
-        room = max(0.0, self.contract - self._pace.rate(now))
-        self._urgent = max(1.0, room * settings.urgent_share)
-        self._head = max(1.0, room * settings.head_share)
+        rate = self._pace.rate(now)
+        self._size(rate)
+        room = max(0.0, self.contract - rate)
+        self._urgent, self._head = self._urgent_full, self._head_full
         self._common = max(1.0, room * self._common_share)
         self._backfill = max(1.0, room * settings.backfill_share)
 
@@ -136,8 +101,8 @@ class Limiter:
         return self._pace.was_refused and now < self._pace.frozen_until + _STRAIN_SECONDS
 
     def spent_until(self, now: float) -> float:
-        """When the fullest of the plan's windows has room again: `now`, or later."""
-        return max((window.ready_at(now, 1.0) for window in self._windows), default=now)
+        """When the fullest of the plan's windows has room again for an ordinary read: `now`, or later."""
+        return now if self._counted is None else self._counted.spent_until(now)
 
     def tokens(self, now: float) -> float:
         """What is in the common bucket, for the metric; below zero is a costly call's debt."""
@@ -148,67 +113,74 @@ class Limiter:
         """The earliest time a request of this class may go: `now`, or later."""
         if now < self._pace.frozen_until:
             return self._pace.frozen_until
-        if self._common >= 1.0 and priority is not Priority.BACKFILL and not (self._windows or self._methods):
+        if self._common >= 1.0 and priority is not _BACKFILL and self._counted is None:
             return now  # what was there at the last count is there still
         self._refill(now)
-        settings = self._settings
-        wait = 0.0
-        if priority is Priority.BROADCAST:
-            missing, share = _FULL - self._urgent - self._common, settings.urgent_share
-        elif priority is Priority.HEAD:
-            missing, share = _FULL - self._head - self._common, settings.head_share
-        else:
-            missing, share = _FULL - self._common, 0.0
-        if missing > 0.0:
-            wait = missing / (self._pace.rate(now) * (share + self._common_share))
+        wait = self._wait(now, priority)
+        if wait > 0.0:
             self._pace.pushed(now)
-        if priority is Priority.BACKFILL and self._backfill < _FULL:
-            wait = max(wait, (1.0 - self._backfill) / (self._pace.rate(now) * settings.backfill_share))
+        if priority is _BACKFILL and self._backfill < _FULL:
+            wait = max(wait, (1.0 - self._backfill) / (self._pace.rate(now) * self._settings.backfill_share))
         ready = now if wait <= 0.0 else now + wait
-        if self._windows or self._methods:
-            ready = max(ready, self._counted(now, method))
-        return ready
+        return ready if self._counted is None else max(ready, self._counted.ready_at(now, priority, method))
 
-    def _counted(self, now: float, method: str) -> float:
-        cost = self._plan.costs.get(method, 1.0)
-        ready = now
-        for window in self._windows:
-            ready = max(ready, window.ready_at(now, cost))
-        own = self._methods.get(method)
-        return ready if own is None else max(ready, own.ready_at(now, 1.0))
+    def _wait(self, now: float, priority: Priority) -> float:
+        """Seconds until there is a token: in the common bucket, in the class's own, or in both together."""
+        common = self._common
+        if priority is _BROADCAST:
+            own, share = self._urgent, self._settings.urgent_share
+        elif priority is _HEAD:
+            own, share = self._head, self._settings.head_share
+        else:
+            return 0.0 if common >= _FULL else (_FULL - common) / (self._pace.rate(now) * self._common_share)
+        if max(own, 0.0) + max(common, 0.0) >= _FULL:
+            return 0.0
+        rate = self._pace.rate(now)
+        together = (_FULL - own - common) / (rate * (share + self._common_share))
+        if common >= 0.0:
+            return together
+        # The others are in debt: until they are out of it the class has its own share alone.
+        return min((_FULL - own) / (rate * share), max(together, -common / (rate * self._common_share)))
 
     def take(self, now: float, priority: Priority, method: str = "") -> None:
         """Spend what a call costs. Only when `ready_at` is `now`."""
         self._refill(now)
-        cost = self._plan.costs.get(method, 1.0) if self._plan.costs else 1.0
-        own = 0.0
-        if priority is Priority.BROADCAST:
-            own = max(0.0, min(self._urgent, cost))
-            self._urgent -= own
-        elif priority is Priority.HEAD:
-            own = max(0.0, min(self._head, cost))
-            self._head -= own
-        elif priority is Priority.BACKFILL:
-            self._backfill -= cost
-        assert self._common + own >= min(cost, 1.0) - 1e-6, "a token was spent that nobody had"
-        self._common -= cost - own
-        if self._windows or self._methods:
-            self._count(now, method, cost)
+        cost = self._costs.get(method, 1.0) if self._costs else 1.0
+        if priority is _BROADCAST:
+            self._urgent -= self._share_out(cost, self._urgent)
+        elif priority is _HEAD:
+            self._head -= self._share_out(cost, self._head)
+        else:
+            assert self._common >= 1.0 - 1e-6, "a token was spent that nobody had"
+            self._common -= cost
+            if priority is _BACKFILL:
+                self._backfill -= cost
+        if self._counted is not None:
+            self._counted.take(now, priority, method)
 
-    def give_back(self, now: float, priority: Priority, method: str = "") -> None:
-        """A request that was granted and never sent."""
-        cost = self._plan.costs.get(method, 1.0)
-        self._common += cost
-        if priority is Priority.BACKFILL:
-            self._backfill += cost
-        self._count(now, method, -cost)
+    def _share_out(self, cost: float, own: float) -> float:
+        """What a class with a bucket of its own pays out of it: first what it has, then what the common one has, and
+        what is missing then is its own debt."""
+        common = max(self._common, 0.0)
+        assert max(own, 0.0) + common >= 1.0 - 1e-6, "a token was spent that nobody had"
+        lent = min(common, max(cost - max(own, 0.0), 0.0))
+        self._common -= lent
+        return cost - lent
 
-    def _count(self, now: float, method: str, cost: float) -> None:
-        for window in self._windows:
-            window.take(now, cost)
-        own = self._methods.get(method)
-        if own is not None:
-            own.take(now, 1.0 if cost > 0.0 else -1.0)
+    def give_back(self, now: float, taken_at: float, priority: Priority, method: str = "") -> None:
+        """A request that was granted at `taken_at` and never sent."""
+        self._refill(now)
+        cost = self._costs.get(method, 1.0)
+        if priority is _BROADCAST:
+            self._urgent += cost  # what is more than it holds spills over with the next refill
+        elif priority is _HEAD:
+            self._head += cost
+        else:
+            self._common += cost
+            if priority is _BACKFILL:
+                self._backfill += cost
+        if self._counted is not None:
+            self._counted.give_back(taken_at, priority, method)
 
     def succeeded(self, sent_at: float) -> None:
         """The account answered a request sent at `sent_at`."""
@@ -216,10 +188,12 @@ class Limiter:
 
     def throttled(self, now: float, sent_at: float, pause: float) -> None:
         """The account said stop, to a request sent at `sent_at`, asking for `pause` seconds (0: it doesn't say); see
-        `Pace.throttled`. A new freeze leaves the buckets empty."""
+        `Pace.throttled`. A new freeze leaves the buckets empty, and debts as they are."""
         self._refill(now)
         if self._pace.throttled(now, sent_at, pause):
-            self._urgent, self._head, self._common, self._backfill = 0.0, 0.0, min(self._common, 0.0), 0.0
+            self._sized_for = -1.0
+            self._urgent, self._head = min(self._urgent, 0.0), min(self._head, 0.0)
+            self._common, self._backfill = min(self._common, 0.0), min(self._backfill, 0.0)
             self._updated = self._pace.frozen_until
 
     def _refill(self, now: float) -> None:
@@ -227,24 +201,45 @@ class Limiter:
         if elapsed <= 0.0:
             return
         self._updated = now
-        settings, rate = self._settings, self._pace.rate(now)
-        fresh, late = rate * elapsed, rate * _LATE_SECONDS
-        room = 0.0 if self._pace.was_refused else max(0.0, self.contract - rate)
-        common = self._common + fresh * self._common_share
-        urgent = self._urgent + fresh * settings.urgent_share
-        full = max(1.0, room * settings.urgent_share)
-        if urgent > full:
-            common += urgent - full
-            urgent = full
-        head = self._head + fresh * settings.head_share
-        full = max(1.0, room * settings.head_share)
-        if head > full:
-            common += head - full
-            head = full
+        rate = self._pace.rate(now)
+        if rate != self._sized_for:
+            self._size(rate)
+        self._backfill += rate * elapsed * self._settings.backfill_share
+        if self._backfill > self._backfill_full:
+            self._backfill = self._backfill_full
+        common = self._common + rate * elapsed * self._common_share
+        urgent = self._urgent + rate * elapsed * self._settings.urgent_share
+        if urgent > self._urgent_full:
+            common += urgent - self._urgent_full
+            urgent = self._urgent_full
+        head = self._head + rate * elapsed * self._settings.head_share
+        if head > self._head_full:
+            common += head - self._head_full
+            head = self._head_full
+        if common > 0.0 and (urgent < 0.0 or head < 0.0):
+            common, urgent = _repay(common, urgent)
+            common, head = _repay(common, head)
         self._urgent, self._head = urgent, head
-        self._common = min(common, max(2.0, room * self._common_share, late))
-        backfill = self._backfill + fresh * settings.backfill_share
-        self._backfill = min(backfill, max(2.0, room * settings.backfill_share, late))
+        self._common = common
+        if common > self._common_full:
+            self._common = self._common_full
+
+    def _size(self, rate: float) -> None:
+        """How much the buckets hold at a rate."""
+        settings = self._settings
+        room = 0.0 if self._pace.was_refused else max(0.0, self.contract - rate)
+        self._sized_for = rate
+        self._urgent_full = max(1.0, room * settings.urgent_share)
+        self._head_full = max(1.0, room * settings.head_share)
+        late = rate * _LATE_SECONDS
+        self._common_full = max(2.0, room * self._common_share, late)
+        self._backfill_full = max(2.0, room * settings.backfill_share, late)
+
+
+def _repay(common: float, own: float) -> tuple[float, float]:
+    """A debt of the urgent is paid off with whatever there is: they go first in this, too."""
+    paid = min(common, max(-own, 0.0))
+    return common - paid, own + paid
 
 
 class Accounts:

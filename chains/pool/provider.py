@@ -128,7 +128,7 @@ class Provider:
         if outcome is None:
             self.breaker.leave(permit.epoch, now, None)
             if not sent:
-                self.limiter.give_back(now, permit.priority, permit.method)
+                self.limiter.give_back(now, permit.granted_at, permit.priority, permit.method)
             return
         blame = TREATMENT[outcome.kind].blame
         seconds = now - permit.granted_at

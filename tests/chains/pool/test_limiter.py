@@ -204,7 +204,7 @@ def test_a_mark_that_was_found_is_kept_to_for_longer_the_less_there_is_to_win() 
 def test_every_window_of_a_plan_holds_at_once() -> None:
     plan = Metering(windows=((10.0, 200.0), (3_600.0, 3_000.0)))
     subject = Limiter("account", 100.0, LimiterSettings(), START, plan)
-    taken = drive(subject, START + 7_200.0, (Priority.LIVE,))
+    taken = drive(subject, START + 7_200.0, tuple(Priority))
     times = [at for at, _ in taken]
     for seconds, units in plan.windows:
         for first in range(0, len(times), 97):
@@ -262,7 +262,7 @@ def test_a_request_that_was_never_sent_gives_its_token_back() -> None:
     subject = limiter(1.0)
     subject.take(START, Priority.LIVE)
     assert subject.ready_at(START, Priority.LIVE) > START
-    subject.give_back(START, Priority.LIVE)
+    subject.give_back(START, START, Priority.LIVE)
     assert subject.ready_at(START, Priority.LIVE) == START
 
 
