@@ -28,6 +28,10 @@ class State(IntEnum):
     OPEN = 2
 
 
+_CLOSED, _SUCCESS, _NEUTRAL = State.CLOSED, Blame.SUCCESS, Blame.NEUTRAL
+"""By these names, because every call passes here and an enumeration's own members are slow to look up."""
+
+
 class ErrorBreaker:
     """Closed → open on too many failures, or answers slow beyond use → half open after a pause → closed on a few good
     answers in a row.
@@ -73,8 +77,15 @@ class ErrorBreaker:
             return State.HALF_OPEN
         return self._state
 
+    @property
+    def closed(self) -> bool:
+        """Whether all is well, as nearly always; cheaper to ask than `state`."""
+        return self._state is _CLOSED
+
     def ready_at(self, now: float) -> float | None:
         """When a call may pass: `now`, the end of the pause, or None while the probes that are out decide it."""
+        if self._state is _CLOSED:
+            return now
         if self._state is State.OPEN:
             return max(now, self._open_until)
         if self._state is State.HALF_OPEN and self._probes >= self._probes_allowed:
@@ -83,6 +94,8 @@ class ErrorBreaker:
 
     def enter(self, now: float) -> int:
         """Let one call pass; the ticket says under which epoch. Only when `ready_at` is `now`."""
+        if self._state is _CLOSED:
+            return self._epoch
         if self._state is State.OPEN:
             assert now >= self._open_until, "an open breaker lets nothing pass"
             self._state = State.HALF_OPEN
@@ -96,13 +109,17 @@ class ErrorBreaker:
     def leave(self, ticket: int, now: float, blame: Blame | None, *, slow: bool = False) -> None:
         """One call is over; `blame` None: without an outcome; `slow`: answered, but beyond all use. Calls of an earlier
         epoch say nothing about this one."""
-        if ticket != self._epoch or self._state is State.OPEN:
+        if ticket != self._epoch:
             return
-        if self._state is State.HALF_OPEN:
+        if self._state is _CLOSED:
+            if blame is _SUCCESS and not slow and self._outage_since is None:
+                self._bucket(now)[1] += 1
+                self._failures_in_a_row = 0
+            elif blame is not None and blame is not _NEUTRAL:
+                self._leave_closed(now, failed=blame is not _SUCCESS, slow=slow)
+        elif self._state is State.HALF_OPEN:
             self._probes -= 1
             self._leave_half_open(now, blame)
-        elif blame in {Blame.SUCCESS, Blame.FAILURE}:
-            self._leave_closed(now, failed=blame is Blame.FAILURE, slow=slow)
 
     def _leave_half_open(self, now: float, blame: Blame | None) -> None:
         if blame is Blame.FAILURE:
@@ -141,12 +158,14 @@ class ErrorBreaker:
 
     def _bucket(self, now: float) -> list[int]:
         """The part of the window that is being counted: slot, calls, failures, slow answers."""
-        slot = int(now * _BUCKETS / self._settings.window_seconds)
-        if not self._buckets or self._buckets[-1][0] != slot:
-            self._buckets.append([slot, 0, 0, 0])
-            while self._buckets[0][0] <= slot - _BUCKETS:
-                self._buckets.popleft()
-        return self._buckets[-1]
+        slot = now * _BUCKETS // self._settings.window_seconds
+        buckets = self._buckets
+        if buckets and buckets[-1][0] == slot:
+            return buckets[-1]
+        buckets.append([int(slot), 0, 0, 0])
+        while buckets[0][0] <= slot - _BUCKETS:
+            buckets.popleft()
+        return buckets[-1]
 
     def _open(self, now: float) -> None:
         settings = self._settings

@@ -11,6 +11,9 @@ from chains.pool.calls import Priority
 from chains.pool.methods import MethodClass
 from chains.pool.settings import ConcurrencySettings
 
+_BROADCAST = Priority.BROADCAST
+"""By this name, because every call passes here and an enumeration's own members are slow to look up."""
+
 
 class Gradient:
     """The limit for one kind of work. Judged in rounds of good answers: the median of a round against the best median
@@ -47,7 +50,8 @@ class Gradient:
         """One good answer took this long."""
         settings = self._settings
         self._round.append(seconds)
-        if len(self._round) < max(settings.round_answers, int(self.limit)):
+        answers = len(self._round)
+        if answers < settings.round_answers or answers < int(self.limit):
             return
         median = sorted(self._round)[len(self._round) // 2]
         self._round.clear()
@@ -87,9 +91,10 @@ class Slots:
 
     def free(self, priority: Priority, kind: MethodClass) -> bool:
         """Whether one more of this class and kind may go out."""
-        if priority is Priority.BROADCAST:
-            return self.in_flight < self.limit and self.gradients[kind].free(self.reserved)
-        return self.in_flight < self.limit - self.reserved and self.gradients[kind].free()
+        gradient = self.gradients[kind]
+        if priority is _BROADCAST:
+            return self.in_flight < self.limit and gradient.free(self.reserved)
+        return self.in_flight < self.limit - self.reserved and gradient.in_flight < int(gradient.limit)
 
     def take(self, priority: Priority, kind: MethodClass) -> None:
         """One more is out. Only when `free`."""

@@ -12,7 +12,8 @@ import msgspec
 
 from chains.pool.calls import Call, Priority
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODE = msgspec.json.Encoder().encode
+_BROADCAST = Priority.BROADCAST
 
 
 class Flight:
@@ -38,9 +39,9 @@ class Flights:
 
     def join_or_lead(self, call: Call) -> tuple[Flight | None, bool]:
         """The flight of this question and whether the caller leads it; (None, True): go alone."""
-        if call.broadcast or call.priority is Priority.BROADCAST:
+        if call.broadcast or call.priority is _BROADCAST:
             return None, True
-        key = (call.method, _ENCODER.encode(call.params))
+        key = (call.method, _ENCODE(call.params))
         known = self._by_key.get(key)
         if known is None:
             flight = self._by_key[key] = Flight(key, call.priority)

@@ -29,6 +29,14 @@ class Request(msgspec.Struct, frozen=True):
     jsonrpc: str = "2.0"
 
 
+class _Good(msgspec.Struct):
+    """What nearly every answer is. Whatever isn't just this is looked at with more care."""
+
+    id: int
+    result: msgspec.Raw
+    error: None = None
+
+
 class _Envelope(msgspec.Struct):
     id: msgspec.Raw = msgspec.Raw(b"")
     result: msgspec.Raw = msgspec.Raw(b"")
@@ -46,6 +54,7 @@ class _LooseError(msgspec.Struct):
     message: object = ""
 
 
+_GOOD = msgspec.json.Decoder(_Good)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _ERROR = msgspec.json.Decoder(_Error)
 _LOOSE_ERROR = msgspec.json.Decoder(_LooseError)
@@ -59,6 +68,12 @@ def encode(request: Request) -> bytes:
 
 def read(request_id: int, status: int, headers: Mapping[str, str], body: bytes) -> msgspec.Raw | Evidence:
     """The raw `result` of a good answer (`null` included), or the evidence of a bad one."""
+    try:
+        good = _GOOD.decode(body)
+        if good.id == request_id and 200 <= status < 300:
+            return good.result
+    except msgspec.MsgspecError:
+        pass
     try:
         envelope = _ENVELOPE.decode(body)
     except msgspec.MsgspecError:

@@ -13,27 +13,25 @@ class MethodClass(StrEnum):
     WRITE = "write"
 
 
-_HEAVY = frozenset(
-    {
-        "eth_getBlockByHash",
-        "eth_getBlockByNumber",
-        "eth_getBlockReceipts",
-        "eth_getLogs",
-        "debug_traceBlockByHash",
-        "debug_traceTransaction",
-        "trace_block",
-        "getBlock",
-        "getBlocks",
-        "getProgramAccounts",
-        "getSignaturesForAddress",
-        "getTokenAccountsByOwner",
-    }
+_HEAVY = (
+    "eth_getBlockByHash",
+    "eth_getBlockByNumber",
+    "eth_getBlockReceipts",
+    "eth_getLogs",
+    "debug_traceBlockByHash",
+    "debug_traceTransaction",
+    "trace_block",
+    "getBlock",
+    "getBlocks",
+    "getProgramAccounts",
+    "getSignaturesForAddress",
+    "getTokenAccountsByOwner",
 )
-_WRITE = frozenset({"eth_sendRawTransaction", "sendTransaction"})
+_WRITE = ("eth_sendRawTransaction", "sendTransaction")
+_LIGHT = MethodClass.LIGHT
+_CLASSES = dict.fromkeys(_HEAVY, MethodClass.HEAVY) | dict.fromkeys(_WRITE, MethodClass.WRITE)
 
 
 def method_class(method: str) -> MethodClass:
     """The class of a JSON-RPC method; what isn't listed is light."""
-    if method in _WRITE:
-        return MethodClass.WRITE
-    return MethodClass.HEAVY if method in _HEAVY else MethodClass.LIGHT
+    return _CLASSES.get(method, _LIGHT)

@@ -19,6 +19,9 @@ from chains.pool.methods import MethodClass, method_class
 from chains.pool.service import FAIR, STALE_SECONDS, ServiceTime
 from chains.pool.settings import PoolSettings, ProviderSettings
 
+_OK, _SUCCESS = Kind.OK, Blame.SUCCESS
+"""By these names, because every call passes here and an enumeration's own members are slow to look up."""
+
 NEVER = inf
 """Until a person does something."""
 
@@ -45,6 +48,7 @@ class Provider:
         "_last_error_at",
         "_last_success_at",
         "_unsupported",
+        "_useless_from",
         "asked",
         "auth",
         "breaker",
@@ -78,6 +82,7 @@ class Provider:
         self.latest: int | None = None
         self.finalized: int | None = None
         self.failing_since: float | None = None
+        self._useless_from = pool_settings.breaker.slow_seconds
         self._unsupported: dict[str, float] = {}
         self._last_error: Classification | None = None
         self._last_error_at = 0.0
@@ -89,22 +94,21 @@ class Provider:
             until = self._unsupported.get(method, 0.0)
             if until > now:
                 return NEVER if self._kept_out() else until
-        return self._ready_at(now, priority, method, method_class(method))
+        return self.open_at(now, priority, method_class(method), method)
 
-    def open_at(self, now: float, priority: Priority, kind: MethodClass | None) -> float | None:
-        """The same for a kind of work, None being whichever has room; no method's own limits count."""
-        return self._ready_at(now, priority, "", kind)
-
-    def _ready_at(self, now: float, priority: Priority, method: str, kind: MethodClass | None) -> float | None:
-        if self._kept_out():
+    def open_at(self, now: float, priority: Priority, kind: MethodClass | None, method: str = "") -> float | None:
+        """The same for a kind of work, None being whichever has room; without a method, no method's own limits
+        count."""
+        if self.cordoned or self.auth.reason or self.integrity.reason:
             return NEVER
-        broken_until = self.breaker.ready_at(now)
         limited_until = self.limiter.ready_at(now, priority, method)
-        if broken_until is None:
-            return limited_until if limited_until > now else None
-        later = max(broken_until, limited_until)
-        if later > now:
-            return later
+        if not self.breaker.closed:
+            broken_until = self.breaker.ready_at(now)
+            if broken_until is None:
+                return limited_until if limited_until > now else None
+            limited_until = max(broken_until, limited_until)
+        if limited_until > now:
+            return limited_until
         slots = self.slots
         free = slots.free(priority, kind) if kind else any(slots.free(priority, each) for each in MethodClass)
         return now if free else None
@@ -130,15 +134,17 @@ class Provider:
             if not sent:
                 self.limiter.give_back(now, permit.granted_at, permit.priority, permit.method)
             return
-        blame = TREATMENT[outcome.kind].blame
+        kind = outcome.kind
+        blame = TREATMENT[kind].blame
         seconds = now - permit.granted_at
         gradient = self.slots.gradients[permit.kind]
-        if blame is Blame.SUCCESS:
-            self.breaker.leave(permit.epoch, now, blame, slow=seconds > self._useless_after(gradient.usual))
+        if blame is _SUCCESS:
+            slow = seconds > self._useless_from and seconds > self._useless_after(gradient.usual)
+            self.breaker.leave(permit.epoch, now, blame, slow=slow)
             self._last_success_at, self.failing_since = now, None
             self.limiter.succeeded(permit.granted_at)
             self.service.observe(permit.kind, seconds)
-            if outcome.kind is Kind.OK:
+            if kind is _OK:
                 gradient.answered(seconds)
             else:
                 self._learn(permit, now, outcome)
@@ -226,6 +232,10 @@ class Provider:
 
     def _because(self) -> str:
         return f" ({self._last_error.name})" if self._last_error else ""
+
+    def calm(self) -> bool:
+        """Whether all its breakers are closed."""
+        return self.breaker.closed and not self.auth.reason and not self.integrity.reason
 
     def states(self, now: float) -> tuple[State, State, State]:
         """The breakers: error, auth, integrity."""

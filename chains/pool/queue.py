@@ -49,18 +49,18 @@ class Plan:
 
 
 class Queue:
-    """All waiting calls of one chain's pool."""
+    """All waiting calls of one chain's pool; `waiting` is how many."""
 
-    __slots__ = ("_arrivals", "_bound", "_lines", "_waiting")
+    __slots__ = ("_arrivals", "_bound", "_lines", "waiting")
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._arrivals = 0
-        self._waiting = 0
+        self.waiting = 0
         self._lines: tuple[dict[int, Ticket], ...] = tuple({} for _ in Priority)
 
     def __len__(self) -> int:
-        return self._waiting
+        return self.waiting
 
     def depth(self, priority: Priority) -> int:
         """How many calls of a class are waiting."""
@@ -74,7 +74,7 @@ class Queue:
         """Stand in line. When the queue is full the latest of the lowest class makes room, and is returned; it is the
         ticket itself when nobody stands lower."""
         displaced: Ticket | None = None
-        if self._waiting >= self._bound:
+        if self.waiting >= self._bound:
             lowest = next(line for line in reversed(self._lines) if line)
             displaced = lowest[next(reversed(lowest))]
             if displaced.call.priority <= ticket.call.priority:
@@ -83,13 +83,13 @@ class Queue:
         self._arrivals += 1
         ticket.number = self._arrivals
         self._lines[ticket.call.priority][ticket.number] = ticket
-        self._waiting += 1
+        self.waiting += 1
         return displaced
 
     def leave(self, ticket: Ticket) -> None:
         """Step out of line: served, given up, or cancelled. Leaving twice is leaving once."""
         if self._lines[ticket.call.priority].pop(ticket.number, None) is not None:
-            self._waiting -= 1
+            self.waiting -= 1
 
     def oldest(self) -> dict[Priority, float]:
         """Since when the first of each class that waits has waited."""

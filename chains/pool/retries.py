@@ -9,6 +9,9 @@ from __future__ import annotations
 from chains.pool.settings import PoolSettings
 from chains.pool.spread import spread
 
+_SAVED = 5.0
+"""Second questions that may be saved up."""
+
 
 class RetryBudget:
     """A tenth of a retry for each success, a trickle for quiet chains, and a bounded stock of both."""
@@ -23,7 +26,9 @@ class RetryBudget:
 
     def earn(self) -> None:
         """One call succeeded."""
-        self._balance = min(self._balance + self._settings.retry_fraction, self._settings.retry_burst)
+        settings = self._settings
+        if self._balance < settings.retry_burst:
+            self._balance = min(self._balance + settings.retry_fraction, settings.retry_burst)
 
     def spend(self, now: float) -> bool:
         """Whether one more retry is affordable; if so, it is paid."""
@@ -54,7 +59,8 @@ class HedgeBudget:
 
     def earn(self) -> None:
         """One such read was sent."""
-        self._balance = min(self._balance + self._fraction, 5.0)
+        if self._balance < _SAVED:
+            self._balance += self._fraction
 
     def spend(self) -> bool:
         """Whether one more may be asked twice; if so, it is paid."""

@@ -116,9 +116,9 @@ class LimiterSettings:
     freeze_spread: float = 0.05
     """Added to each pause, up to this part of it, so that accounts don't come back in step."""
     urgent_share: float = 0.2
-    """Of all tokens, kept for broadcasts and the status of our own transactions."""
+    """Of all tokens, and of each window, kept for broadcasts and the status of our own transactions."""
     head_share: float = 0.1
-    """Of all tokens, kept for head and finality."""
+    """Of all tokens, and of each window, kept for head and finality."""
     backfill_share: float = 0.5
     """The most that catching up may take, and only of what is left over."""
 

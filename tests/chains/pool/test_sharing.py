@@ -174,6 +174,22 @@ def test_a_hedged_call_that_is_cancelled_anywhere_leaks_neither_permit(turns: in
     run(main())
 
 
+def test_a_second_question_that_never_began_leaks_nothing() -> None:
+    """The answer comes in the very step of the loop in which somebody else is to be asked too."""
+
+    async def main() -> None:
+        rig, a, b = await practised(hedge_floor_seconds=0.3)
+        before = sum(rig.sent().values())
+        a.play = b.play = Play(result=b"1", after=0.3 - 2e-10)
+        assert await rig.pool.call(a_call(), NUMBER) == 1
+        await asyncio.sleep(0)
+        assert sum(rig.sent().values()) - before == 1
+        assert (rig.in_flight(), rig.waiting()) == (0, 0)
+        assert [result for _, result in rig.events.finished[-2:]] == ["ok", "ok"]
+
+    run(main())
+
+
 def test_backfill_is_sent_away_first_then_quorum_and_both_are_back_at_once() -> None:
     shedding = Shedding(PoolSettings())
     waiting = {Priority.LIVE: 0.0, Priority.QUORUM: 0.0, Priority.BACKFILL: 0.0}
