@@ -373,6 +373,24 @@ def test_the_queue_is_bounded_and_sheds_the_lowest_first() -> None:
     run(main())
 
 
+def test_a_newcomer_does_not_pass_those_who_wait() -> None:
+    """A token is there, and the timer for the first in line has not rung yet."""
+
+    async def main() -> None:
+        rig = Rig({"a": ONE}, providers={"a": settings_of("a", rps=20.0)})
+        order: list[int] = []
+
+        async def one(number: int, wait: float) -> None:
+            await asyncio.sleep(wait)
+            await rig.pool.call(a_call(deadline=60.0), NUMBER)
+            order.append(number)
+
+        await asyncio.gather(*(one(number, 0.0) for number in range(4)), one(4, 0.06), one(5, 0.12))
+        assert order == [0, 1, 2, 3, 4, 5]
+
+    run(main())
+
+
 def test_who_would_come_too_late_is_refused_at_the_door() -> None:
     async def main() -> None:
         rig = Rig({"a": ONE}, providers={"a": settings_of("a", rps=10.0)})
