@@ -124,7 +124,7 @@ class Shape(StrEnum):
     RESULT = "result"  # a JSON-RPC result to our id, under an HTTP status that contradicts it
     NOT_JSON = "not_json"
     NOT_RPC = "not_rpc"  # JSON, but neither result nor error
-    BATCH = "batch"  # an array where one object was asked for
+    BATCH = "batch"  # an array where one object was asked for; as we ask for no batches, there is no other way round
     WRONG_ID = "wrong_id"
     UNDECODABLE = "undecodable"  # a result that doesn't have the shape of its method
 
