@@ -35,8 +35,12 @@ class Permit:
     __slots__ = ("epoch", "granted_at", "kind", "method", "open", "priority", "provider")
 
     def __init__(self, provider: Provider, epoch: int, granted_at: float, priority: Priority, method: str) -> None:
-        self.provider, self.epoch, self.granted_at = provider, epoch, granted_at
-        self.priority, self.method, self.kind = priority, method, method_class(method)
+        self.provider = provider
+        self.epoch = epoch
+        self.granted_at = granted_at
+        self.priority = priority
+        self.method = method
+        self.kind = method_class(method)
         self.open = True
 
 

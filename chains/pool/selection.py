@@ -139,19 +139,21 @@ def choose(providers: Sequence[Provider], call: Call, inquiry: Inquiry, now: flo
     best_rank: tuple[int, int, float, int, int] | None = None
     soonest = NEVER
     on_event = False
+    silent, asked, priority, method = inquiry.silent, inquiry.asked, call.priority, call.method
     for provider in providers:
-        if provider.name in inquiry.silent:
+        if silent and provider.name in silent:
             continue
-        at = provider.ready_at(now, call.priority, call.method)
+        at = provider.ready_at(now, priority, method)
         if at is None:
             on_event = True
         elif at > now:
             soonest = min(soonest, at)
         else:
+            slots = provider.slots
             rank = (
-                inquiry.asked.get(provider.name, 0),
+                asked.get(provider.name, 0) if asked else 0,
                 -(provider.latest or 0) if inquiry.wants_fresher else 0,
-                provider.slots.in_flight / provider.slots.limit,
+                slots.in_flight / slots.limit,
                 provider.asked,
                 provider.order,
             )

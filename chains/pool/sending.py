@@ -75,7 +75,11 @@ class Attempt:
     def __init__(
         self, permit: Permit, call: Call, decoder: msgspec.json.Decoder[Any], deadline: float, inquiry: Inquiry
     ) -> None:
-        self.permit, self.call, self.decoder, self.deadline, self.inquiry = permit, call, decoder, deadline, inquiry
+        self.permit = permit
+        self.call = call
+        self.decoder = decoder
+        self.deadline = deadline
+        self.inquiry = inquiry
         self.value: object = None
         self.raw: msgspec.Raw | None = None
         self.found: Classification | None = None
@@ -282,13 +286,12 @@ class Sending:
         if outcome is not None and outcome.kind is _THROTTLED:
             limiter = provider.limiter
             self._events.limiter_changed(self._chain, provider.name, limiter.tokens(now), limiter.rate(now))
-        self.announce(provider, now)
+        if self._announced[provider.order] is not _CALM or not provider.calm():
+            self.announce(provider, now)
 
     def announce(self, provider: Provider, now: float) -> None:
         """Tell of breakers that stand otherwise than when they were last told of."""
         before = self._announced[provider.order]
-        if before is _CALM and provider.calm():
-            return
         states = provider.states(now)
         if states == before:
             return
