@@ -36,7 +36,8 @@ class ErrorBreaker:
     """Closed → open on too many failures, or answers slow beyond use → half open after a pause → closed on a few good
     answers in a row.
 
-    `name` only seeds the spread of pauses. Every `enter` must be matched by exactly one `leave` with its ticket.
+    `closed` says that all is well, as nearly always, and is cheaper to ask than `state`. `name` only seeds the spread
+    of pauses. Every `enter` must be matched by exactly one `leave` with its ticket.
     """
 
     __slots__ = (
@@ -54,11 +55,13 @@ class ErrorBreaker:
         "_probes_allowed",
         "_settings",
         "_state",
+        "closed",
     )
 
     def __init__(self, name: str, settings: BreakerSettings) -> None:
         self._name, self._settings = name, settings
         self._state = State.CLOSED
+        self.closed = True
         self._buckets: deque[list[int]] = deque()
         self._epoch = 0
         self._opened = 0
@@ -76,11 +79,6 @@ class ErrorBreaker:
         if self._state is State.OPEN and now >= self._open_until:
             return State.HALF_OPEN
         return self._state
-
-    @property
-    def closed(self) -> bool:
-        """Whether all is well, as nearly always; cheaper to ask than `state`."""
-        return self._state is _CLOSED
 
     def ready_at(self, now: float) -> float | None:
         """When a call may pass: `now`, the end of the pause, or None while the probes that are out decide it."""
@@ -176,10 +174,12 @@ class ErrorBreaker:
         pause *= 1.0 + settings.spread * (2.0 * spread(self._name, self._opened) - 1.0)
         self._opened += 1
         self._state, self._open_until = State.OPEN, now + pause
+        self.closed = False
         self._epoch += 1
 
     def _close(self, now: float) -> None:
         self._state, self._closed_at = State.CLOSED, now
+        self.closed = True
         self._epoch += 1
         self._buckets.clear()
         self._failures_in_a_row = 0

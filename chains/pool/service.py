@@ -22,17 +22,17 @@ class ServiceTime:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: dict[MethodClass, tuple[float, float]] = {}
+        self._known: dict[MethodClass, list[float]] = {}
 
     def observe(self, method_class: MethodClass, seconds: float) -> None:
         """One good answer took this long."""
         known = self._known.get(method_class)
         if known is None:
-            self._known[method_class] = (seconds, seconds / 2.0)
+            self._known[method_class] = [seconds, seconds / 2.0]
             return
-        mean, deviation = known
-        deviation += (abs(seconds - mean) - deviation) / 4.0
-        self._known[method_class] = (mean + (seconds - mean) / 8.0, deviation)
+        off = seconds - known[0]
+        known[1] += (abs(off) - known[1]) / 4.0
+        known[0] += off / 8.0
 
     def mean(self, method_class: MethodClass) -> float:
         """Smoothed mean; 0 while nothing is known."""
