@@ -90,13 +90,15 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in flight that its slowness allows now, by kind of work."""
     cordoned: str = ""
     """Why a person, or the proof of a lie, keeps it out; empty when nobody does."""
+    unsupported: tuple[str, ...] = ()
+    """Methods that it doesn't offer, as far as it was asked of late."""
     unknown_errors: int = 0
     """Answers that no row of the classification knows: each deserves a row, and a person's look."""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """One class's calls since the pool began. `answered`: a provider's useful word came in time, be it the value, the
-    chain's verdict or "not here"."""
+    """One class's questions since the pool began; one put to several providers at once is one. `answered`: a provider's
+    useful word came in time, be it the value, the chain's verdict or "not here"."""
 
     offered: int = 0
     answered: int = 0

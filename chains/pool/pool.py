@@ -21,13 +21,13 @@ import msgspec
 from chains.errors import ChainError, NoProvider, Retryable, cap
 from chains.pool.admission import Admission
 from chains.pool.calls import Answer, Call, Priority
-from chains.pool.classify import TREATMENT, Blame, Classification
+from chains.pool.classify import Blame
 from chains.pool.events import PoolEvents, ProviderHealth, Traffic, Unobserved
 from chains.pool.flights import Flight, Flights
 from chains.pool.limiter import Accounts
 from chains.pool.provider import Permit, Provider
 from chains.pool.retries import RetryBudget
-from chains.pool.selection import Inquiry, Step, broadcast_error, choose, error_of
+from chains.pool.selection import Inquiry, Step, broadcast_error, choose, error_of, tells
 from chains.pool.sending import Attempt, Sending
 from chains.pool.settings import PoolSettings, ProviderSettings
 from chains.pool.transport import HttpTransport, Transport
@@ -155,24 +155,23 @@ class Pool:
         """The whole story of one call: ask, fail over, give up. Returns the attempt that was answered."""
         inquiry = Inquiry(self.chain, call.method, self._settings.max_attempts)
         self._offered[call.priority] += 1
-        while True:
-            permit = self._door.at_once(call, inquiry, self._providers, self._clock())
-            if permit is None:
-                permit = await self._door.in_line(call, deadline, inquiry, self._providers)
-            attempt = await self._sending.attempt(permit, call, decoder, deadline, inquiry)
-            if attempt.found is None:
-                self._answered[call.priority] += 1
-                return attempt
-            self._count_answer(call, attempt.found)
-            if call.broadcast:
-                raise self._broadcast_error(permit, call, attempt) from attempt.cause
-            step = inquiry.note(permit.provider.name, attempt.found, self._names)
-            if step is Step.STOP or not await self._may_go_on(step, call, inquiry, deadline):
-                raise inquiry.error(self._names) from attempt.cause
-
-    def _count_answer(self, call: Call, found: Classification | None) -> None:
-        if found is None or TREATMENT[found.kind].blame is _SUCCESS:
-            self._answered[call.priority] += 1
+        try:
+            while True:
+                permit = self._door.at_once(call, inquiry, self._providers, self._clock())
+                if permit is None:
+                    permit = await self._door.in_line(call, deadline, inquiry, self._providers)
+                attempt = await self._sending.attempt(permit, call, decoder, deadline, inquiry)
+                if attempt.found is None:
+                    self._answered[call.priority] += 1
+                    return attempt
+                if call.broadcast:
+                    raise self._broadcast_error(permit, call, attempt) from attempt.cause
+                step = inquiry.note(permit.provider.name, attempt.found, self._names)
+                if step is Step.STOP or not await self._may_go_on(step, call, inquiry, deadline):
+                    raise inquiry.error(self._names) from attempt.cause
+        except ChainError as error:
+            self._answered[call.priority] += tells(error)
+            raise
 
     async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
         """See `Upstream.call_from`."""
@@ -180,6 +179,8 @@ class Pool:
         if answer is None:
             why = self._by_name[provider].obstacle(self._clock()) or "may not be asked now"
             raise NoProvider("no_provider", f"{self.chain}: {call.method}: {provider}: {why}")
+        self._offered[call.priority] += 1
+        self._answered[call.priority] += answer.error is None or tells(answer.error)
         if answer.error is not None:
             raise answer.error
         return answer.value  # type: ignore[return-value]  # without an error there is the decoder's value
@@ -197,7 +198,11 @@ class Pool:
         tasks: list[asyncio.Task[Answer[T] | None]] = []
         async with asyncio.TaskGroup() as group:
             tasks.extend(group.create_task(self._ask_one(p, call, decoder, deadline)) for p in self._providers)
-        return tuple(answer for task in tasks if (answer := task.result()) is not None)
+        answers = tuple(answer for task in tasks if (answer := task.result()) is not None)
+        # One question, however many it was put to: a provider that is away is no question unanswered.
+        self._offered[call.priority] += 1
+        self._answered[call.priority] += any(answer.error is None or tells(answer.error) for answer in answers)
+        return answers
 
     # --- what the composition, operators and flows see ---
 
@@ -279,7 +284,6 @@ class Pool:
         """One provider's answer to a call put to all; None when it may not be asked."""
         inquiry = Inquiry(self.chain, call.method, 1)
         inquiry.silent.update(name for name in self._names if name != provider.name)
-        self._offered[call.priority] += 1
         only = (provider,)
         try:
             permit = self._door.at_once(call, inquiry, only, self._clock())
@@ -290,7 +294,6 @@ class Pool:
         except ChainError as exc:
             return Answer[T](provider.name, None, exc)
         attempt = await self._sending.attempt(permit, call, decoder, deadline, inquiry)
-        self._count_answer(call, attempt.found)
         if attempt.found is None:
             value: T = attempt.value  # type: ignore[assignment]  # the decoder of this very call made it a T
             return Answer[T](provider.name, value, None)

@@ -270,6 +270,7 @@ class Provider:
             learned_concurrency={str(kind): int(self.slots.gradients[kind].limit) for kind in MethodClass},
             unknown_errors=self.unknown_errors,
             cordoned=self.cordoned,
+            unsupported=tuple(method for method, until in sorted(self._unsupported.items()) if until > now),
             learned_rate=self.limiter.rate(now),
             contract_rate=self.limiter.contract,
             tokens=self.limiter.tokens(now),

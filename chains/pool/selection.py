@@ -13,7 +13,7 @@ import msgspec
 
 from chains.errors import Ambiguous, ChainError, NoProvider, Permanent, Retryable, Verdict, cap
 from chains.pool.calls import Call
-from chains.pool.classify import TREATMENT, Classification, Failover, Kind, Raises
+from chains.pool.classify import TREATMENT, Blame, Classification, Failover, Kind, Raises
 from chains.pool.provider import NEVER, Provider
 
 
@@ -33,6 +33,15 @@ _TELLING: tuple[Kind, ...] = (
     Kind.UNSUPPORTED,
 )
 """When several providers said different things: what a provider *answered* tells more than another one's trouble."""
+
+_TOLD = frozenset(kind.value for kind in (*_TELLING, Kind.SPLIT) if TREATMENT[kind].blame is Blame.SUCCESS)
+
+
+def tells(error: ChainError) -> bool:
+    """Whether a provider's useful word stands behind an error: the chain's verdict, "not here", "ask for less"."""
+    if isinstance(error, Permanent):
+        return True
+    return error.code in _TOLD
 
 
 class Inquiry:

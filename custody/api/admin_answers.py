@@ -87,6 +87,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     keeps it out), `open` (its breaker is), `frozen` (it throttled us), `spent` (the plan's quota is), `probing` (its
     breaker is half open), `failing` (asked, and no good answer since the first trouble) or `ok`. `reason` says why it
     may not be asked. `lag` and `finalized_lag`: blocks behind the best of those that are neither quarantined nor held.
+    `unsupported`: methods it doesn't offer, as far as it was asked of late.
     `doubts`: how often, by code, its word about a block was not to be had, or not believed, while others' proved it.
     `holds`: the ledger's holds on it, and `cordoned` their reason or the pool's. `tokens`, `learned_rate` and
     `contract_rate` are its account's.
@@ -112,6 +113,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     failing_for: float | None
     frozen_for: float
     unknown_errors: int
+    unsupported: tuple[str, ...]
     doubts: dict[str, int]
     in_flight: int
     concurrency: int

@@ -138,6 +138,7 @@ def _provider(
         failing_for=one.failing_for,
         frozen_for=one.frozen_for,
         unknown_errors=one.unknown_errors,
+        unsupported=one.unsupported,
         doubts={code: times for provider, code, times in sorted(chain.doubts) if provider == one.name},
         in_flight=one.in_flight,
         concurrency=one.concurrency,

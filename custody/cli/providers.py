@@ -107,6 +107,8 @@ def _explain(row: dict[str, Any]) -> None:
     if row["last_error"]:
         said = f": {row['last_error_message']}" if row["last_error_message"] else ""
         say(f"{name}: last error {span(row['last_error_ago'])} ago: {row['last_error']}{said}")
+    if row["unsupported"]:
+        say(f"{name}: doesn't offer {', '.join(row['unsupported'])}")
     if row["doubts"]:
         told = ", ".join(f"{code} {times}" for code, times in row["doubts"].items())
         say(f"{name}: no help, or not believed, where others proved a block: {told}")

@@ -17,6 +17,7 @@ from chains.errors import ChainError
 from chains.observations import Block, Source
 from chains.pool.calls import Priority
 from chains.pool.events import ProviderHealth
+from chains.pool.methods import MethodClass, method_class
 from chains.ports import Adapter
 from custody.flows.condition import Condition
 from custody.flows.cordons import Cordons
@@ -216,6 +217,7 @@ class PauseController:
             name=item.name,
             usable=item.may_ask and not sick,
             why=why,
+            sends=all(method_class(method) is not MethodClass.WRITE for method in item.unsupported),
             latest=item.latest if told is None else told.latest,
             finalized=item.finalized if told is None else told.finalized,
             confirms=None if told is None else told.confirms,
