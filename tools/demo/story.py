@@ -183,6 +183,7 @@ class Story:
         status = await self.client.status()
         held = [(hold.cause, hold.chain, hold.direction, _clock(hold.since), hold.reason) for hold in status.holds]
         self.paper.table("what the status says", ("cause", "chain", "direction", "since", "why"), held)
+        await self._show_pauses()
         self.paper.check("only Ethereum is held", [hold.chain for hold in status.holds], ["ethereum"] * 2)
         waiting = await self.client.withdrawal(name)
         self.paper.check("the withdrawal waits", waiting.state, "queued")
@@ -304,6 +305,18 @@ class Story:
             self.paper.pay(chain, to, asset, sum_)
         return name
 
+    async def _show_pauses(self) -> None:
+        chains = (await self.stage.ctl("status"))["chains"]
+        assert isinstance(chains, list)
+        rows = [
+            (row["chain"], one["direction"], one["state"], _seconds(one["queue_age_seconds"]),
+             _seconds(one["estimate_seconds"]) or "nobody knows yet")
+            for row in chains
+            for one in row["pauses"]
+        ]  # fmt: skip
+        columns = ("chain", "direction", "state", "oldest waits", "resumes in")
+        self.paper.table("how each direction of each chain stands", columns, rows)
+
     async def _held(self) -> list[str]:
         status = await self.client.status()
         return sorted(hold.direction for hold in status.holds if hold.cause == "provider")
@@ -350,6 +363,10 @@ class Story:
         rows = [(user, *(shown(found.get((user, asset), 0), asset) for asset in assets)) for user in USERS]
         self.paper.table(name, ("user", *assets), rows)
         return found
+
+
+def _seconds(number: float | None) -> str:
+    return "" if number is None else f"{number:.0f} s"
 
 
 def _clock(milliseconds: int) -> str:
