@@ -1,11 +1,13 @@
 """How many requests a second an account bears: what its plan says, corrected by what it answers.
 
 Pure: `now` is monotonic seconds. A throttle freezes the account, cuts the rate and sets a new peak; CUBIC leads back,
-steeply to just below the peak, then, after a while, carefully beyond it. Four things are ours and not TCP's, because
+steeply to just below the peak, then, after a while, carefully beyond it. Five things are ours and not TCP's, because
 here a loss costs seconds and not a packet:
 
 - A rate counts as borne only when the provider had time to object. What is refused before that is not the mark but
   somewhere above it, so the peak is cut as well (the fast convergence of RFC 9438, section 4.7).
+- A provider that is silent for long after a throttle counts in stretches as long, so what it served in such a stretch
+  is what it bears: one refusal tells the mark, where a search for it would pay a penalty for every try.
 - How long the plateau below the peak is kept is a bargain: what a further throttle costs (its freeze) against what
   there is to win (how far above we may still hope to get). Each throttle shrinks the hope.
 - A throttle to which nothing was answered since the last one tells nothing about the rate: the account is shut. It
@@ -15,6 +17,7 @@ here a loss costs seconds and not a packet:
 
 from __future__ import annotations
 
+from chains.pool.served import Served
 from chains.pool.settings import LimiterSettings
 from chains.pool.spread import spread
 
@@ -37,13 +40,18 @@ class Pace:
         "_guessed",
         "_hope",
         "_in_a_row",
-        "_known_freeze",
         "_known_until",
+        "_least_rung",
         "_name",
         "_peak",
+        "_penalty",
         "_pushed_at",
         "_refused",
+        "_refused_at",
+        "_rung",
+        "_served",
         "_settings",
+        "_tried",
         "contract",
         "frozen_until",
     )
@@ -52,15 +60,17 @@ class Pace:
         self._name, self.contract, self._settings = name, contract, settings
         self._peak = contract * settings.start_fraction
         self._hope = self._ceiling = contract * settings.ceiling_fraction
-        self._refused = contract
+        self._refused, self._refused_at = contract, now
         self._cut_at: float | None = None
         self._guessed = False
         self._cuts = 0
         self._in_a_row = 0
-        self._freeze = 0.0
-        self._known_freeze, self._known_until = 0.0, now
+        self._freeze = self._penalty = 0.0
+        self._rung = self._tried = self._least_rung = 0
+        self._known_until = now
         self._exploring = 0.0
         self._pushed_at = now
+        self._served = Served(settings.freeze_rungs[-1])
         self.frozen_until = now
 
     def rate(self, now: float) -> float:
@@ -88,16 +98,18 @@ class Pace:
         return root
 
     def _beyond(self, seconds: float) -> float:
-        """How far above the plateau we are after pushing beyond it for so long: a straight line up to the rate that
-        was last refused, slow enough that the provider's word comes before we are far past the mark; where that rate
-        is borne now, the mark has moved, and a curve leads away. Both in steps of what a word may take."""
+        """How far above the plateau we are after pushing beyond it for so long: with each step a part of what is left
+        up to the rate that was last refused, slow enough that the provider's word comes before we are far past the
+        mark; where that rate is borne now, the mark has moved, and a curve leads away. A step is as long as a word may
+        take."""
         if seconds <= 0.0:
             return 0.0
         steps = seconds / self._word()
         settings = self._settings
         gap = max(self._refused - self._plateau(), 0.0)
-        slope = max(gap / settings.careful_steps, self._plateau() * settings.careful_growth)
-        return slope * steps + settings.cubic_c * max(0.0, steps - gap / slope - 1.0) ** 3
+        nearer: float = gap * (1.0 - (1.0 - settings.careful_part) ** steps)
+        at_least = self._plateau() * settings.careful_growth * steps
+        return max(nearer, at_least) + settings.cubic_c * max(0.0, steps - settings.careful_steps) ** 3
 
     def _word(self) -> float:
         """Seconds within which a provider that minds our rate says so."""
@@ -128,14 +140,23 @@ class Pace:
 
     def succeeded(self, sent_at: float) -> None:
         """The account answered a request sent at `sent_at`: if that was after the last cut, the row has ended."""
-        if not self._in_a_row or self._cut_at is None or sent_at <= self._cut_at:
-            return
-        # A penalty that nobody told us of is found out by doubling; next time begin where this one ended.
+        if self._in_a_row and self._cut_at is not None and sent_at > self._cut_at:
+            self._end_row()
+        self._served.count(sent_at)
+
+    def _end_row(self) -> None:
+        # A penalty that nobody told us of is found out rung by rung; next time begin where this one ended, or, because
+        # it may have been an outage, below. What was too short even so was none.
+        settings = self._settings
         if self._in_a_row > 1:
-            self._known_freeze = self._freeze
+            ended = min(self._tried + self._in_a_row, len(settings.freeze_rungs)) - 1
+            if self._tried > 0:
+                self._least_rung = ended
+            self._rung = ended
+            self._measure()
         else:
-            self._known_freeze *= 0.8
-        self._known_until = self.frozen_until + self._settings.freeze_memory_seconds
+            self._rung = max(self._tried - 1, self._least_rung)
+        self._known_until = self.frozen_until + settings.freeze_memory_seconds
         self._in_a_row = 0
 
     def throttled(self, now: float, sent_at: float, pause: float) -> bool:
@@ -150,23 +171,52 @@ class Pace:
                 self.frozen_until = max(self.frozen_until, now + asked)
             return False
         if self._in_a_row == 0:
-            refused = self.rate(now)
-            borne = self._borne(now)
-            self._guessed = borne <= 0.0
-            self._hope = refused + max(self._hope - refused, 0.0) * (0.5 if self._guessed else 0.25)
-            self._refused = refused
-            self._peak = max(borne if borne > 0.0 else refused * settings.beta, settings.floor_per_second)
+            self._cut(now, sent_at)
         elif self._in_a_row == 1:
             self._peak = max(self._peak, self._refused)  # so it wasn't the rate, and the guess about it is taken back
-        freeze = max(asked, self._own_freeze(now)) * (1.0 + settings.freeze_spread * spread(self._name, self._cuts))
-        self._freeze = freeze
-        self.frozen_until = max(self.frozen_until, now + freeze)
+        rung = min(self._tried + self._in_a_row, len(settings.freeze_rungs) - 1)
+        self._penalty = max(asked, settings.freeze_rungs[rung])
+        if self._in_a_row == 0:
+            self._measure()
+        self._freeze = self._penalty * (1.0 + settings.freeze_spread * spread(self._name, self._cuts))
+        self.frozen_until = max(self.frozen_until, now + self._freeze)
         self._cut_at = now
         self._cuts += 1
         self._in_a_row += 1
         self._exploring = 0.0
         self._pushed_at = self.frozen_until
         return True
+
+    def _cut(self, now: float, sent_at: float) -> None:
+        """The first throttle of a row: what was borne is the new peak, or a part of what was refused."""
+        settings = self._settings
+        refused = self.rate(now)
+        borne = self._borne(now)
+        self._guessed = borne <= 0.0
+        self._hope = refused + max(self._hope - refused, 0.0) * (0.5 if self._guessed else 0.25)
+        self._refused, self._refused_at = refused, sent_at
+        self._peak = max(borne if borne > 0.0 else refused * settings.beta, settings.floor_per_second)
+        if now >= self._known_until:
+            self._rung = self._least_rung = 0
+        self._tried = min(self._rung, settings.freeze_first_rungs - 1)
+
+    def _measure(self) -> None:
+        """Lower the peak to what was served in the last stretch as long as the penalty, if that is less. Not for short
+        ones, where it says no more than the rate does; and not all the way where that would be very little: a pause
+        may be asked for by somebody who counts in quite other stretches."""
+        settings = self._settings
+        if self._penalty < settings.counted_seconds:
+            return
+        served = self._served.within(self._refused_at - self._penalty, self._refused_at) / self._penalty
+        if served >= self._peak:
+            return
+        least = self._refused * settings.beta * (settings.beta if self._guessed else 1.0)
+        if served < least:
+            self._peak = min(self._peak, max(least, settings.floor_per_second))
+            return
+        self._peak = served
+        self._guessed = False
+        self._hope = min(self._hope, served * settings.counted_hope)
 
     def _borne(self, now: float) -> float:
         """The rate that was kept long enough for the provider to object, and to which it did not; 0: none since the
@@ -179,15 +229,15 @@ class Pace:
         if since < word:
             return 0.0
         before = self._exploring - self._inflection() - self.patience() - word
+        if before <= 0.0:
+            # Borne for a while, and then not: it is jitter that needs more room, half a margin more.
+            return self._peak * (1.0 - self._margin() / 2.0)
         return min(self._plateau() + self._beyond(before), self._ceiling)
 
-    def _own_freeze(self, now: float) -> float:
-        settings = self._settings
-        first = settings.freeze_floor_seconds
-        if now < self._known_until:
-            first = max(first, self._known_freeze)
-        cap = max(settings.freeze_doubling_cap_seconds, settings.freeze_floor_seconds)
-        return min(first * 2.0 ** min(self._in_a_row, 16), cap)
-
     def _plateau(self) -> float:
-        return self._peak * (1.0 - self._settings.plateau_margin)
+        return self._peak * (1.0 - self._margin())
+
+    def _margin(self) -> float:
+        settings = self._settings
+        counted = self._penalty >= settings.counted_seconds
+        return settings.counted_margin if counted else settings.plateau_margin

@@ -91,23 +91,32 @@ class LimiterSettings:
     """CUBIC: the factor of a cut (RFC 9438, section 4.6)."""
     cubic_c: float = 0.4
     """CUBIC: the steepness of recovery (RFC 9438, section 5.1)."""
-    freeze_floor_seconds: float = 1.0
-    """A throttled account sends nothing for at least this long; most plans count whole seconds."""
-    freeze_doubling_cap_seconds: float = 16.0
-    """Throttles in a row double the pause up to here: longer than the longest penalty box we know (10 s), so that one
-    nobody told us of is left in the end, and short enough that a returning provider is noticed within seconds."""
+    freeze_rungs: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
+    """How long a throttled account sends nothing, where it doesn't say: for a second at least, because most plans count
+    whole seconds; each further throttle in a row is one rung up. Round numbers, as those who write plans like them: a
+    penalty that nobody told us of is met exactly, and an outage is noticed to be over within about its own length."""
+    freeze_first_rungs: int = 5
+    """How many of the rungs may be the first of a row, from what was learned: a long outage is no penalty."""
     freeze_memory_seconds: float = 600.0
-    """How long a penalty that was found out by doubling is remembered as the first pause of the next throttle."""
+    """How long a penalty that was found out rung by rung is remembered as the first pause of the next throttle."""
+    counted_seconds: float = 4.0
+    """A penalty of this length tells in what stretches its provider counts; shorter ones tell no more than the rate."""
+    counted_hope: float = 1.2
+    """The most we may still hope for, in parts of what was counted: the stretch was perhaps longer."""
+    counted_margin: float = 0.02
+    """The plateau's distance from what was counted so: a longer stretch evens out the jitter within it."""
     ceiling_fraction: float = 0.99
     """Of the contract's rate, the most we ever learn: their second and ours are not the same."""
     careful_growth: float = 0.015
     """Beyond the plateau, more by this part of it for each step in which the provider could have objected …"""
+    careful_part: float = 0.33
+    """… or this part of what is left up to the rate that was last refused, where that is more …"""
     careful_steps: float = 8.0
     """… and after so many steps along the cubic curve: the mark is not where it was."""
     plateau_margin: float = 0.03
     """After a cut we settle this far below the rate that was refused: below it there is room for jitter, above it
     every further per cent is paid with throttles."""
-    patience: float = 6.0
+    patience: float = 8.0
     """How many times over a throttle's cost must be earned before the next one is risked."""
     patience_cap_seconds: float = 900.0
     """The longest we keep to a plateau without trying for more: plans are upgraded, nodes added."""
