@@ -25,7 +25,7 @@ from chains.devnet.faults.line import (
     SlowDrip,
     WrongShape,
 )
-from chains.devnet.faults.overload import Healthy, PenaltyBox, SilentQueue, ThrottledInside, TooManyRequests
+from chains.devnet.faults.overload import Healthy, PenaltyBox, Quota, SilentQueue, ThrottledInside, TooManyRequests
 
 DEPTH = 4
 """Faults within faults: flapping between layers of filtered ones, and no stack of answers to run out of."""
@@ -115,6 +115,7 @@ class Layers(Named, frozen=True, kw_only=True, tag="layers"):
 AnyFault = (
     Healthy
     | TooManyRequests
+    | Quota
     | ThrottledInside
     | SilentQueue
     | PenaltyBox

@@ -79,6 +79,36 @@ DIALECTS: Mapping[Dialect, tuple[int, str]] = {
 """Code and message. On Solana the codes of the EVM dialects mean other things: -32007 is an absent slot there."""
 
 
+class _Second:
+    __slots__ = ("number", "used")
+
+    def __init__(self) -> None:
+        self.number = -1
+        self.used = 0
+
+
+class Quota(Named, frozen=True, kw_only=True, tag="quota"):
+    """`requests` in each whole second pass; the rest of that second is HTTP 429, with `Retry-After` where `retry_after`
+    (seconds) is given.
+
+    Seen: at most plans that are sold by requests a second, whatever they call it. A client that asks again at once
+    lives on what is left of the next second.
+    """
+
+    requests: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 25
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+    async def answer(self, exchange: Exchange) -> Answer:
+        """Count, and pass it on or refuse."""
+        second, number = exchange.stage.recall(self, _Second), int(exchange.stage.now())
+        if number != second.number:
+            second.number, second.used = number, 0
+        second.used += 1
+        if second.used > self.requests:
+            return TooManyRequests(retry_after=self.retry_after).refusal()
+        return await exchange.forward()
+
+
 class ThrottledInside(Named, frozen=True, kw_only=True, tag="throttled_200"):
     """HTTP 200 with a throttle as JSON-RPC error to every call. `backoff_seconds` goes into Infura's `data.rate`.
 

@@ -32,7 +32,7 @@ KINDS = get_args(AnyFault)
 
 def test_every_fault_has_a_name_and_says_who_was_seen_doing_it() -> None:
     names = [name for name, _, _ in described()]
-    assert len(names) == len(set(names)) == len(KINDS) == 22
+    assert len(names) == len(set(names)) == len(KINDS) == 23
     silent = [kind.__name__ for kind in KINDS if "Seen: " not in (kind.__doc__ or "")]
     assert silent == ["Healthy", "Layers"]
 

@@ -13,6 +13,7 @@ from chains.devnet.faults.overload import (
     DIALECTS,
     Dialect,
     PenaltyBox,
+    Quota,
     SilentQueue,
     ThrottledInside,
     TooManyRequests,
@@ -56,6 +57,26 @@ def test_a_429_has_the_headers_it_was_given(fault: TooManyRequests, headers: dic
         assert answer.status == 429
         assert {name: value for name, value in answer.headers.items() if name != "Content-Type"} == headers
         assert not node.seen
+
+    run(main())
+
+
+@pytest.mark.parametrize(("retry_after", "headers"), [(None, {}), (3, {"Retry-After": "3"})])
+def test_a_quota_is_for_each_second_and_says_so_to_the_rest(retry_after: int | None, headers: dict[str, str]) -> None:
+    async def main() -> None:
+        node = Echo()
+        rig = Rig(Quota(requests=3, retry_after=retry_after), node)
+        statuses: list[int] = []
+        for _ in range(2):
+            for _ in range(5):
+                answer = await rig.send(body_of("m"))
+                assert isinstance(answer, Reply)
+                statuses.append(answer.status)
+                if answer.status == 429:
+                    assert {name: said for name, said in answer.headers.items() if name != "Content-Type"} == headers
+            await asyncio.sleep(1.0)
+        assert statuses == [200, 200, 200, 429, 429] * 2
+        assert len(node.seen) == 6
 
     run(main())
 
