@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from chains.errors import ChainError, NoProvider, Retryable
 from chains.pool.calls import Call, Priority
 from chains.pool.events import PoolEvents
-from chains.pool.methods import method_class
 from chains.pool.provider import NEVER, Permit, Provider
 from chains.pool.queue import Queue, Ticket, unserved
-from chains.pool.selection import Inquiry, choose
+from chains.pool.selection import Inquiry, ample_time, choose
 from chains.pool.settings import PoolSettings
 from chains.pool.shedding import Shedding
 
@@ -78,7 +77,7 @@ class Admission:
             raise NoProvider("no_provider", f"{self._chain}: the pool is closed")
         now = self._clock()
         # Sent later than this it could not be answered in time. Whoever is late already may still go if there is room.
-        ample = min(provider.service.ample(method_class(call.method)) for provider in providers)
+        ample = ample_time(providers, call.method, now)
         start_by = max(deadline - min(ample, call.deadline / 2.0), now)
         self._refuse_if_too_late(call, start_by, now)
         ticket = Ticket(call, start_by, inquiry, providers, now)

@@ -233,7 +233,8 @@ class Limiter:
         self._head_full = max(1.0, room * settings.head_share)
         late = rate * _LATE_SECONDS
         self._common_full = max(2.0, room * self._common_share, late)
-        self._backfill_full = max(2.0, room * settings.backfill_share, late)
+        # Half over some seconds and not in each instant: what the others leave is not wasted while they draw breath.
+        self._backfill_full = max(2.0, rate * settings.backfill_share * settings.backfill_seconds)
 
 
 def _repay(common: float, own: float) -> tuple[float, float]:

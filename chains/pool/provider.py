@@ -206,10 +206,10 @@ class Provider:
         return min(rate, flights)
 
     def shut(self, now: float) -> bool:
-        """Whether nobody may ask it now, whatever they ask and however long they wait for a place."""
+        """Whether there is no counting on it now: nobody may ask it, or only those who find out whether it is back."""
         if self._kept_out() or now < self.limiter.frozen_until():
             return True
-        return self.breaker.state(now) is State.OPEN
+        return self.breaker.state(now) is not State.CLOSED
 
     def obstacle(self, now: float) -> str:
         """Why it may not be asked now, for people; empty when it may (or only waits for a token or a slot)."""

@@ -14,6 +14,7 @@ import msgspec
 from chains.errors import Ambiguous, ChainError, NoProvider, Permanent, Retryable, Verdict, cap
 from chains.pool.calls import Call
 from chains.pool.classify import TREATMENT, Blame, Classification, Failover, Kind, Raises
+from chains.pool.methods import method_class
 from chains.pool.provider import NEVER, Provider
 
 
@@ -139,6 +140,15 @@ class Choice(msgspec.Struct, frozen=True):
     def hopeless(self, deadline: float) -> bool:
         """Nobody can be asked before the deadline, whatever ends in the meantime."""
         return self.provider is None and not self.on_event and self.at > deadline
+
+
+def ample_time(providers: Sequence[Provider], method: str, now: float) -> float:
+    """Seconds in which the quickest provider that can be counted on hardly ever fails to answer such a call; 0: nobody
+    knows. Who is away, or never answered one, says nothing about it."""
+    kind = method_class(method)
+    known = [each for each in providers if each.service.ample(kind) > 0.0]
+    there = [each for each in known if not each.shut(now)]
+    return min((each.service.ample(kind) for each in there or known), default=0.0)
 
 
 def choose(providers: Sequence[Provider], call: Call, inquiry: Inquiry, now: float) -> Choice:

@@ -130,6 +130,8 @@ class LimiterSettings:
     """Of all tokens, and of each window, kept for head and finality."""
     backfill_share: float = 0.5
     """The most that catching up may take, and only of what is left over."""
+    backfill_seconds: float = 2.0
+    """What catching up left of its part within so many seconds it may still take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +178,9 @@ class BreakerSettings:
     """… where beyond use is more than so many times what is usual at this provider …"""
     slow_seconds: float = 2.0
     """… and more than this, below which slowness is nobody's outage."""
-    open_seconds: float = 1.0
-    """The shortest pause: one lost request a second is what an outage may cost."""
+    open_seconds: float = 0.5
+    """The shortest pause: two lost requests a second are what a short outage may cost, and half a second is what
+    noticing its end does."""
     outage_part: float = 0.1
     """A pause lasts for this part of the outage so far, and so a recovery is noticed within it …"""
     open_cap_seconds: float = 300.0

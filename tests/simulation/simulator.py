@@ -8,7 +8,7 @@ other side is a client in the usual style: one session of a hundred connections,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from random import Random
 
@@ -20,6 +20,7 @@ from chains.pool.calls import Call, Priority
 from chains.pool.jsonrpc import Request
 from chains.pool.pool import Pool
 from chains.pool.settings import ProviderSettings
+from chains.pool.transport import Response, TransportFault
 from tests.simulation.models import Experiment, Model, World
 from tests.virtualtime import run
 
@@ -84,15 +85,16 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 class Arena:
-    """The load and the books of one run."""
+    """The load and the books of one run. `up` tells whether there is any capacity at a second of it. Time is the
+    running loop's, virtual or not."""
 
-    def __init__(self, case: Case, world: World, ask: Ask) -> None:
+    def __init__(self, case: Case, up: Callable[[float], bool], ask: Ask) -> None:
         self._case, self._ask = case, ask
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         experiment = case.experiment
         self._seconds = int(experiment.warm_up + experiment.duration)
-        tenths = [sum(world.up(second + tenth / 10.0) for tenth in range(10)) for second in range(self._seconds)]
+        tenths = [sum(up(second + tenth / 10.0) for tenth in range(10)) for second in range(self._seconds)]
         self.outcome = Outcome(
             useful=[0] * self._seconds,
             capacity=[experiment.capacity * part / 10.0 for part in tenths],
@@ -151,6 +153,50 @@ class Arena:
             await asyncio.sleep(RESEND_SECONDS)
 
 
+def through_pool(pool: Pool) -> Ask:
+    """Asking as our rpc rooms do."""
+
+    async def ask(priority: Priority, number: int, deadline: float) -> None:
+        # Every other urgent call asks what became of a transaction, which may be asked again; a send may not.
+        broadcast = priority is Priority.BROADCAST and number % 2 == 0
+        method = "getSignatureStatuses" if priority is Priority.BROADCAST and not broadcast else METHODS[priority]
+        call = Call(method=method, params=(number,), priority=priority, deadline=deadline, broadcast=broadcast)
+        try:
+            await pool.call(call, NUMBER)
+        except ChainError as exc:
+            raise Unanswered from exc
+
+    return ask
+
+
+def through_retries(send: Callable[[Request], Awaitable[Response]]) -> Ask:
+    """Asking as a client in the usual style does, over `send`; whatever `send` raises is no answer."""
+    connections = asyncio.Semaphore(CONNECTIONS)
+
+    async def once(number: int, seconds: float) -> None:
+        with suppress(TimeoutError, OSError, TransportFault):
+            async with asyncio.timeout(seconds), connections:
+                response = await send(Request(number, "m", (number,)))
+                if response.status == 200 and b'"result"' in response.body:
+                    return
+        raise Unanswered
+
+    async def ask(priority: Priority, number: int, deadline: float) -> None:
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(5) | tenacity.stop_after_delay(deadline),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=5.0),
+            retry=tenacity.retry_if_exception_type(Unanswered),
+            reraise=True,
+        )
+        try:
+            async with asyncio.timeout(deadline):
+                await retrying(once, number, deadline / 2.0)
+        except TimeoutError as exc:
+            raise Unanswered from exc
+
+    return ask
+
+
 def ours(case: Case) -> Outcome:
     """The case through the real pool."""
 
@@ -159,22 +205,27 @@ def ours(case: Case) -> Outcome:
         settings = ProviderSettings(
             name="a", url="http://a.invalid", requests_per_second=case.contract, vendor=case.model.vendor
         )
-        loop = asyncio.get_running_loop()
-        async with Pool("simulated", "evm", [(settings, world)], clock=loop.time) as pool:
+        async with Pool("simulated", "evm", [(settings, world)], clock=asyncio.get_running_loop().time) as pool:
+            return await _filled(Arena(case, world.up, through_pool(pool)), [world])
 
-            async def ask(priority: Priority, number: int, deadline: float) -> None:
-                # Every other urgent call asks what became of a transaction, which may be asked again; a send may not.
-                broadcast = priority is Priority.BROADCAST and number % 2 == 0
-                method = (
-                    "getSignatureStatuses" if priority is Priority.BROADCAST and not broadcast else METHODS[priority]
-                )
-                call = Call(method=method, params=(number,), priority=priority, deadline=deadline, broadcast=broadcast)
-                try:
-                    await pool.call(call, NUMBER)
-                except ChainError as exc:
-                    raise Unanswered from exc
+    return run(main(), start=0.0)
 
-            return await _filled(Arena(case, world, ask), world)
+
+def ours_of_two(case: Case, other: Model) -> Outcome:
+    """The case through the real pool, over two providers of which the second one is as `other` says. What counts as
+    the capacity is the first one's."""
+
+    async def main() -> Outcome:
+        worlds = [
+            World(case.model, case.experiment, case.seed, case.fault),
+            World(other, case.experiment, case.seed + 1, None),
+        ]
+        providers = [
+            (ProviderSettings(name=name, url=f"http://{name}.invalid", requests_per_second=case.contract), world)
+            for name, world in zip("ab", worlds, strict=True)
+        ]
+        async with Pool("simulated", "evm", providers, clock=asyncio.get_running_loop().time) as pool:
+            return await _filled(Arena(case, worlds[0].up, through_pool(pool)), worlds)
 
     return run(main(), start=0.0)
 
@@ -184,37 +235,15 @@ def baseline(case: Case) -> Outcome:
 
     async def main() -> Outcome:
         world = World(case.model, case.experiment, case.seed, case.fault)
-        connections = asyncio.Semaphore(CONNECTIONS)
-
-        async def once(number: int, seconds: float) -> None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds), connections:
-                    response = await world.send(Request(number, "m", (number,)))
-                    if response.status == 200 and b'"result"' in response.body:
-                        return
-            raise Unanswered
-
-        async def ask(priority: Priority, number: int, deadline: float) -> None:
-            retrying = tenacity.AsyncRetrying(
-                stop=tenacity.stop_after_attempt(5) | tenacity.stop_after_delay(deadline),
-                wait=tenacity.wait_random_exponential(multiplier=0.05, max=5.0),
-                retry=tenacity.retry_if_exception_type(Unanswered),
-                reraise=True,
-            )
-            try:
-                async with asyncio.timeout(deadline):
-                    await retrying(once, number, deadline / 2.0)
-            except TimeoutError as exc:
-                raise Unanswered from exc
-
-        return await _filled(Arena(case, world, ask), world)
+        return await _filled(Arena(case, world.up, through_retries(world.send)), [world])
 
     return run(main(), start=0.0)
 
 
-async def _filled(arena: Arena, world: World) -> Outcome:
+async def _filled(arena: Arena, worlds: Sequence[World]) -> Outcome:
     await arena.fill()
-    arena.outcome.sends, arena.outcome.requests = world.sends, len(world.requests)
+    arena.outcome.sends = sum(world.sends for world in worlds)
+    arena.outcome.requests = len(set[object]().union(*(world.requests for world in worlds)))
     return arena.outcome
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tools.bench import goodput, overhead, scrape
+from tools.bench import goodput, overhead, realtime, scrape
 from tools.sources import ROOT
 
 Figures = Mapping[str, float]
@@ -17,6 +17,7 @@ Figures = Mapping[str, float]
 PARTS: Mapping[str, Callable[[], Figures]] = {
     "overhead": overhead.measure,  # first, while the machine is cool
     "scrape": scrape.measure,
+    "realtime": realtime.measure,
     "goodput": goodput.measure,
 }
 

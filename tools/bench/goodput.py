@@ -26,7 +26,13 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "black_hole": ("black_hole",),
     "slow_drip": ("slow_drip",),
 }
-CHARTED = ("plain_429", "silent_queue", "penalty_box", "flapping")
+CHARTED: Mapping[str, tuple[str, str]] = {
+    "plain_429": ("Plain 429", "refuses what is too much"),
+    "silent_queue": ("Silent queue", "refuses nothing, answers in turn"),
+    "penalty_box": ("Penalty box", "shuts for 10 s, anew if asked"),
+    "flapping": ("Flapping", "8 of 30 s nothing but 503"),
+}
+"""Title and subtitle of the models that something is promised for."""
 FAULT_LOAD = 2.0
 BASELINE_SECONDS = (20.0, 60.0)
 """Warm-up and duration of the baseline, which has nothing to learn and is the same after a minute as after an hour."""
@@ -82,15 +88,10 @@ def _jobs(plan: Plan) -> Iterable[_Job]:
                     for load in experiment.loads:
                         case = Case(model=about, experiment=experiment, contract=rate, load=load, seed=seed)
                         yield _Job(model=model, side="ours", case=case)
-                case = Case(
-                    model=about,
-                    experiment=experiment,
-                    contract=rate,
-                    load=FAULT_LOAD,
-                    seed=experiment.seeds[0],
-                    fault=fault,
-                )
-                yield _Job(model=model, side="ours", case=case)
+                    case = Case(
+                        model=about, experiment=experiment, contract=rate, load=FAULT_LOAD, seed=seed, fault=fault
+                    )
+                    yield _Job(model=model, side="ours", case=case)
         about = plan.models[variants[0]]
         for load in experiment.loads:
             case = Case(model=about, experiment=plain, contract=0.0, load=load, seed=experiment.seeds[0])
@@ -122,8 +123,8 @@ def measure() -> dict[str, float]:
         worst = max(figures[f"{prefix}attempts_per_request_{model}"] for model in VARIANTS)
         figures[f"{prefix}attempts_per_request"] = worst
     panels = [
-        Panel(model.replace("_", " "), _lowest(runs, model, "ours"), _lowest(runs, model, "baseline"))
-        for model in CHARTED
+        Panel(title, subtitle, _lowest(runs, model, "ours"), _lowest(runs, model, "baseline"))
+        for model, (title, subtitle) in CHARTED.items()
     ]
     (ROOT / "build" / "goodput.svg").write_text(chart(panels))
     return figures
