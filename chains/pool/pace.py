@@ -146,16 +146,20 @@ class Pace:
 
     def _end_row(self) -> None:
         # A penalty that nobody told us of is found out rung by rung; next time begin where this one ended, or, because
-        # it may have been an outage, below. What was too short even so was none.
+        # it may have been an outage, below. Where that was tried and too short, it wasn't one.
         settings = self._settings
-        if self._in_a_row > 1:
-            ended = min(self._tried + self._in_a_row, len(settings.freeze_rungs)) - 1
+        ended = min(self._tried + self._in_a_row, len(settings.freeze_rungs)) - 1
+        if self._in_a_row == 1:
+            self._rung = max(self._tried - 1, self._least_rung)
+        elif ended < settings.freeze_first_rungs:
+            self._rung = ended
             if self._tried > 0:
                 self._least_rung = ended
-            self._rung = ended
             self._measure()
         else:
-            self._rung = max(self._tried - 1, self._least_rung)
+            # Nobody's penalty is as long, so this was an outage, and says nothing of what the next throttle costs.
+            self._rung = settings.freeze_first_rungs - 1
+            self._penalty = self._freeze = settings.freeze_rungs[self._rung]
         self._known_until = self.frozen_until + settings.freeze_memory_seconds
         self._in_a_row = 0
 
@@ -198,7 +202,7 @@ class Pace:
         self._peak = max(borne if borne > 0.0 else refused * settings.beta, settings.floor_per_second)
         if now >= self._known_until:
             self._rung = self._least_rung = 0
-        self._tried = min(self._rung, settings.freeze_first_rungs - 1)
+        self._tried = self._rung
 
     def _measure(self) -> None:
         """Lower the peak to what was served in the last stretch as long as the penalty, if that is less. Not for short
