@@ -108,6 +108,14 @@ def test_who_is_no_source_is_named(one: SourceFact, why: str) -> None:
     assert deposits == Finding(warning=why)
 
 
+def test_a_boaster_puts_nobody_behind() -> None:
+    seen = look(0, source("a", finalized=10**12), source("b"), source("c"))
+    assert [s.name for s in standing(seen, SETTINGS.lag_positions)] == ["a", "b", "c"]
+    assert agreed_finality(seen, SETTINGS.lag_positions) == 1_000
+    [(_, deposits, withdrawals)] = judged([(0, seen)])
+    assert deposits == withdrawals == Finding()
+
+
 def test_final_is_what_a_quorum_calls_final() -> None:
     seen = look(0, source("a", finalized=1_030), source("b", finalized=1_020), source("c", finalized=1_010))
     assert agreed_finality(seen, SETTINGS.lag_positions) == 1_020
