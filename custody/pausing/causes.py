@@ -43,8 +43,10 @@ class _Mark:
 
     def still(self, now: float, height: int | None) -> float:
         """Seconds since it was seen growing; 0 before anything is known."""
-        if height is not None and (self._height is None or height > self._height):
-            self._height, self._at = height, now
+        if height is not None:
+            if self._height is None or height > self._height:
+                self._at = now
+            self._height = height  # it may fall: who boasted is kept out by now
         return 0.0 if self._height is None else now - self._at
 
 
@@ -200,8 +202,8 @@ class Causes:
 
     def _stale(self, now: float, look: Look) -> Trouble | None:
         settings = self._settings
-        heads = [one.latest for one in look.sources if one.usable and one.latest is not None]
-        still = self._head.still(now, max(heads, default=None))
+        heads = sorted((one.latest for one in look.sources if one.usable and one.latest is not None), reverse=True)
+        still = self._head.still(now, heads[min(look.quorum, len(heads)) - 1] if heads else None)
         if still >= settings.head_seconds:
             reason = f"no new block for {still:.0f} s, so fees and nonces are stale"
             return Trouble(cause="finality", reason=reason, lasted=True)

@@ -116,6 +116,19 @@ def test_a_boaster_puts_nobody_behind() -> None:
     assert deposits == withdrawals == Finding()
 
 
+def test_what_a_boaster_said_is_forgotten_once_it_is_kept_out() -> None:
+    """Alone it is believed; then everything seems to stand still; a person cordons it, and time goes on from there."""
+
+    def seen(second: int) -> Look:
+        boaster = source("a", latest=10**12 - second, finalized=10**12 - second, usable=second < 300, why="cordoned")
+        return look(second, boaster, source("b"), quorum=1)
+
+    found = judged((second, seen(second)) for second in range(700))
+    troubled = [second for second, deposits, withdrawals in found if deposits.trouble or withdrawals.trouble]
+    assert troubled
+    assert max(troubled) <= 301, "a look later"
+
+
 def test_final_is_what_a_quorum_calls_final() -> None:
     seen = look(0, source("a", finalized=1_030), source("b", finalized=1_020), source("c", finalized=1_010))
     assert agreed_finality(seen, SETTINGS.lag_positions) == 1_020
