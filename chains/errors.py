@@ -11,6 +11,11 @@ done next, never by where the trouble came from:
 
 from __future__ import annotations
 
+import msgspec
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What decoding a foreign answer may raise: not JSON, another shape, brackets within brackets without end."""
+
 PAYLOAD_CAP = 240
 """Characters of a foreign payload that may appear in an error or a log line: enough to recognise, too few to flood."""
 

@@ -19,7 +19,7 @@ import msgspec
 import rlp  # type: ignore[import-untyped] # the library ships no type information
 from eth_hash.auto import keccak
 
-from chains.errors import AddressError, Retryable, cap
+from chains.errors import UNREADABLE, AddressError, Retryable, cap
 from chains.observations import Block
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -369,13 +369,13 @@ def _fields(tx: Transaction) -> tuple[bytes, bytes] | None:
 def _text(raw: msgspec.Raw) -> str:
     try:
         return msgspec.json.decode(raw, type=str)
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise malformed("input", bytes(raw)) from exc
 
 
 def _access_list(raw: msgspec.Raw) -> list[Rlp]:
     try:
         entries = msgspec.json.decode(raw, type=list[AccessEntry] | None) or []
-    except msgspec.MsgspecError as exc:
+    except UNREADABLE as exc:
         raise malformed("access list", bytes(raw)) from exc
     return [[raw_address(entry.address), [raw_data(key) for key in entry.storage_keys]] for entry in entries]

@@ -17,6 +17,8 @@ from enum import Enum, StrEnum
 
 import msgspec
 
+from chains.errors import UNREADABLE
+
 
 class Kind(StrEnum):
     """What an answer, or its absence, means. The value is the result label of metrics and the code of errors."""
@@ -369,6 +371,6 @@ def _backoff_seconds(data: bytes) -> float:
     """Infura's `data.rate.backoff_seconds`, where 0 means one second."""
     try:
         asked = _RATE_DATA.decode(data).rate.backoff_seconds
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return 0.0
     return asked if 0.0 < asked < float("inf") else 1.0

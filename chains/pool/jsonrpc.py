@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chains.errors import PAYLOAD_CAP, cap
+from chains.errors import PAYLOAD_CAP, UNREADABLE, cap
 from chains.pool.classify import Evidence, Shape
 
 TEXT_CAP = 4 * PAYLOAD_CAP
@@ -72,11 +72,11 @@ def read(request_id: int, status: int, headers: Mapping[str, str], body: bytes) 
         good = _GOOD.decode(body)
         if good.id == request_id and 200 <= status < 300:
             return good.result
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         pass
     try:
         envelope = _ENVELOPE.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return _not_an_envelope(status, headers, body)
     id_ = bytes(envelope.id)
     if bytes(envelope.error) not in {b"", b"null"}:
@@ -115,10 +115,10 @@ def _error(shape: Shape, status: int, headers: Mapping[str, str], raw: bytes) ->
     try:
         error = _ERROR.decode(raw)
         code, message, data = error.code, error.message, bytes(error.data)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         try:
             loose = _LOOSE_ERROR.decode(raw)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             code, message = None, _text(raw)
         else:
             code = _integer(loose.code)

@@ -18,7 +18,7 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
-from chains.errors import ChainError, NoProvider, Retryable, cap
+from chains.errors import UNREADABLE, ChainError, NoProvider, Retryable, cap
 from chains.pool.admission import Admission
 from chains.pool.calls import Answer, Call, Priority
 from chains.pool.classify import Blame
@@ -148,7 +148,7 @@ class Pool:
         assert heard.raw is not None, "only a good answer is told"
         try:
             return _Overheard(decoder.decode(heard.raw))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return None
 
     async def _inquire(self, call: Call, decoder: msgspec.json.Decoder[T], deadline: float) -> Attempt:

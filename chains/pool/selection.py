@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from chains.errors import Ambiguous, ChainError, NoProvider, Permanent, Retryable, Verdict, cap
+from chains.errors import UNREADABLE, Ambiguous, ChainError, NoProvider, Permanent, Retryable, Verdict, cap
 from chains.pool.calls import Call
 from chains.pool.classify import TREATMENT, Blame, Classification, Failover, Kind, Raises
 from chains.pool.methods import method_class
@@ -126,7 +126,7 @@ _CODE = {Kind.OVERSIZED: Kind.SPLIT.value}
 def _decoded(data: bytes) -> object:
     try:
         return msgspec.json.decode(data)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

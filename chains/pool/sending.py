@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from chains.errors import cap
+from chains.errors import UNREADABLE, cap
 from chains.pool.admission import Admission
 from chains.pool.alarms import Alarms
 from chains.pool.breaker import State
@@ -181,7 +181,7 @@ class Sending:
         if isinstance(result, msgspec.Raw):
             try:
                 attempt.value = attempt.decoder.decode(result)
-            except msgspec.MsgspecError as exc:
+            except UNREADABLE as exc:
                 attempt.cause = exc
                 result = undecodable(f"{attempt.call.method}: {cap(exc)}")
             else:

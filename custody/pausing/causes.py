@@ -15,6 +15,10 @@ _REMEMBERED_SECONDS = 0.999
 """Samples closer together than this tell nothing new about a rate over a minute."""
 
 
+_LEARNING = 0.01
+"""How far each look takes what is required towards what is asked now: most of the way in two minutes."""
+
+
 class _Lasting:
     """Since when something has been so."""
 
@@ -64,9 +68,8 @@ class Causes:
     """One chain's memory of its looks."""
 
     __slots__ = (
-        "_eta",
+        "_behind",
         "_finality",
-        "_growing",
         "_head",
         "_required",
         "_samples",
@@ -81,11 +84,11 @@ class Causes:
     def __init__(self, settings: PauseSettings) -> None:
         self._settings = settings
         self._finality, self._head = _Mark(), _Mark()
-        self._tight, self._unserved, self._growing = _Lasting(), _Lasting(), _Lasting()
+        self._tight, self._unserved = _Lasting(), _Lasting()
+        self._behind: deque[tuple[float, int]] = deque()
         self._samples: deque[_Sample] = deque()
         self._required = 0.0
         self._strikes = 0
-        self._eta = 0.0
         self.behind = 0
         """Positions from the cursor to what is agreed to be final."""
         self.eta = 0.0
@@ -99,13 +102,12 @@ class Causes:
     def judge(self, now: float, look: Look) -> tuple[Finding, Finding]:
         """What this look, after those before it, says of deposits and of withdrawals."""
         self._remember(now, look)
-        self._reckon(look)
+        self._reckon(now, look)
         unread = self._unread(look)
         warning = complaints(look, self._settings.lag_positions)
         deposits = self._lie(look) or self._few(look) or unread or self._slow(now, look)
         withdrawals = self._no_way(look) or unread or self._stale(now, look)
-        if deposits is None and withdrawals is None and not warning:
-            self._learn(now, look)
+        self._learn(now, look, calm=deposits is None and withdrawals is None)
         return (Finding(trouble=deposits, warning=warning), Finding(trouble=withdrawals, warning=warning))
 
     def _remember(self, now: float, look: Look) -> None:
@@ -116,12 +118,14 @@ class Causes:
             if not self._samples:
                 self._samples.append(_Sample(now, look))
 
-    def _reckon(self, look: Look) -> None:
+    def _reckon(self, now: float, look: Look) -> None:
         """How far the cursor is behind, and when it will be there."""
         mark = agreed_finality(look, self._settings.lag_positions)
         if mark is None:
             return
         self.behind = max(0, mark - look.cursor)
+        if not self._behind or now - self._behind[-1][0] >= _REMEMBERED_SECONDS:
+            self._behind.append((now, self.behind))
         if not self.behind:
             self.eta = 0.0
             return
@@ -133,13 +137,19 @@ class Causes:
         elif seconds >= self._settings.goodput_seconds / 2.0:
             self.eta = float("inf")
 
-    def _learn(self, now: float, look: Look) -> None:
-        """What the chain requires, as it is asked for while nothing is wrong and nothing is to be caught up with."""
+    def _learn(self, now: float, look: Look, *, calm: bool) -> None:
+        """What the chain requires: upwards only while nothing is wrong and nothing is to be caught up with, downwards
+        always, or a peak that is over would hold the chain for ever."""
         first = self._samples[0]
         seconds = now - first.at
-        if self.eta < self._settings.goodput_seconds and seconds >= self._settings.goodput_seconds / 2.0:
-            rate = (look.demand - first.demand) / seconds
-            self._required += (rate - self._required) * (1.0 if not self._required else 0.01)
+        if seconds < self._settings.goodput_seconds / 2.0:
+            return
+        rate = (look.demand - first.demand) / seconds
+        usual = calm and self.eta < self._settings.goodput_seconds
+        if usual and not self._required:
+            self._required = rate
+        elif usual or rate < self._required:
+            self._required += (rate - self._required) * _LEARNING
 
     def _lie(self, look: Look) -> Trouble | None:
         """A proven lie pauses once: its author is kept out, and the others are looked at before going on."""
@@ -168,9 +178,7 @@ class Causes:
         still = self._finality.still(now, agreed_finality(look, settings.lag_positions))
         if still >= 2.0 * settings.finality_seconds:
             return Trouble(cause="finality", reason=f"nothing has become final for {still:.0f} s", lasted=True)
-        losing = self.eta > settings.eta_seconds and self.eta >= self._eta
-        self._eta = self.eta
-        if self._growing.seconds(now, losing) >= settings.eta_growing_seconds:
+        if self.eta > settings.eta_seconds and self._losing(now):
             reason = f"the cursor is {self.behind} behind finality and losing"
             return Trouble(cause="provider", reason=reason, lasted=True)
         required = settings.capacity_factor * self._required
@@ -178,6 +186,16 @@ class Causes:
             reason = f"providers bear {look.capacity:.1f} requests a second where {required:.1f} are needed"
             return Trouble(cause="provider", reason=reason, lasted=True)
         return self._unanswered(now, look)
+
+    def _losing(self, now: float) -> bool:
+        """Whether it was nearer a while ago than it ever was of late: a range that lands takes it nearer for a moment,
+        so the best of one stretch is held against the best of the one before."""
+        stretch = self._settings.eta_growing_seconds
+        while self._behind and now - self._behind[0][0] > 2.0 * stretch:
+            self._behind.popleft()
+        before = [behind for at, behind in self._behind if now - at > stretch]
+        lately = [behind for at, behind in self._behind if now - at <= stretch]
+        return bool(before and lately) and min(lately) > min(before)
 
     def _unanswered(self, now: float, look: Look) -> Trouble | None:
         settings = self._settings

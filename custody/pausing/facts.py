@@ -64,13 +64,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 def standing(look: Look, lag: int) -> tuple[SourceFact, ...]:
     """The independent sources: providers that may be asked, that don't deny our own block, and whose finality is less
     than `lag` positions behind the best that a quorum states: one that boasts puts nobody behind."""
-    known = sorted((one.finalized for one in look.sources if one.usable and one.finalized is not None), reverse=True)
+    able = [one for one in look.sources if one.usable and one.confirms is not False]
+    known = sorted((one.finalized for one in able if one.finalized is not None), reverse=True)
     best = known[min(look.quorum, len(known)) - 1] if known else 0
-    return tuple(
-        one
-        for one in look.sources
-        if one.usable and one.confirms is not False and (one.finalized is None or best - one.finalized < lag)
-    )
+    return tuple(one for one in able if one.finalized is None or best - one.finalized < lag)
 
 
 def agreed_finality(look: Look, lag: int) -> int | None:

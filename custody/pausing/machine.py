@@ -57,6 +57,7 @@ class Machine:
 
     __slots__ = (
         "_bad_since",
+        "_by_hand",
         "_canaries",
         "_clean",
         "_confirmed",
@@ -80,7 +81,7 @@ class Machine:
         self.cause = self.reason = ""
         self._confirmed = True
         self._bad_since: float | None = None
-        self._troubled = False
+        self._troubled = self._by_hand = False
         self._flaps = 0
         self._resumed_at: float | None = None
         self._window_at = now
@@ -115,6 +116,8 @@ class Machine:
         if self._troubled:
             return None
         if self.state is PauseState.PROBING:
+            if self._clean >= settings.windows:
+                return None
             return max(0.0, probing - self._clean * settings.window_seconds - (now - self._window_at))
         return max(0.0, self.paused_at + self.least_pause() - now) + probing
 
@@ -125,15 +128,18 @@ class Machine:
         held = seen.held_since is not None
         if held == self.holding:
             self._confirmed = True
-        elif not self._confirmed:
-            return Act.HOLD if self.holding else Act.LIFT
+        elif not self._confirmed and self.holding:
+            return Act.HOLD
+        elif not self._confirmed and trouble is None and seen.agreed and seen.free:
+            return Act.LIFT
         elif self.holding:
-            self._resume(now)  # a person has lifted it
-            self._bad_since = None
+            self._lifted_by_hand(now)
             return Act.NOTHING
         elif seen.held_since is not None:
-            self._enter(PauseState.PAUSED, now)  # it was set in an earlier life
-            self.paused_at = seen.held_since
+            # It was set in an earlier life, or it could not be lifted before there was trouble again.
+            self._enter(PauseState.PAUSED, now)
+            self.paused_at = min(seen.held_since, now)
+            self._confirmed = True
             return Act.NOTHING
         match self.state:
             case PauseState.RUNNING | PauseState.DEGRADED | PauseState.CATCHING_UP:
@@ -153,10 +159,12 @@ class Machine:
         trouble = finding.trouble
         if trouble is not None:
             self._bad_since = now if self._bad_since is None else self._bad_since
-            if trouble.lasted or now - self._bad_since >= self._settings.grace_seconds:
+            lasted = trouble.lasted and not self._by_hand
+            if lasted or now - self._bad_since >= self._settings.grace_seconds:
                 return self._stop(now, trouble)
         else:
             self._bad_since = None
+            self._by_hand = False
         if self.state is PauseState.CATCHING_UP:
             if seen.caught_up and trouble is None:
                 self._enter(PauseState.RUNNING, now)
@@ -168,6 +176,13 @@ class Machine:
         self.cause, self.reason = "", warning
         return Act.NOTHING
 
+    def _lifted_by_hand(self, now: float) -> None:
+        """A person knows better: what was measured before they spoke doesn't count, and it is no flap if it must be
+        held again."""
+        self._resume(now)
+        self._bad_since = self._resumed_at = None
+        self._by_hand = True
+
     def _stop(self, now: float, trouble: Trouble) -> Act:
         flap = self._resumed_at is not None and now - self._resumed_at < self._settings.flap_seconds
         self._flaps = self._flaps + 1 if flap else 0
@@ -175,7 +190,7 @@ class Machine:
         self.paused_at = now
         self.cause, self.reason = trouble.cause, trouble.reason
         self._bad_since = None
-        self._confirmed = False
+        self._by_hand = self._confirmed = False
         return Act.HOLD
 
     def _probing(self, now: float, trouble: Trouble | None, seen: Circumstances) -> Act:
@@ -188,7 +203,12 @@ class Machine:
             surveys, canaries = seen.surveys - self._surveys, seen.canaries - self._canaries
             clean = surveys > 0 and canaries >= settings.canary_ratio * surveys
             self._begin_window(now, seen, clean=self._clean + 1 if clean else 0)
-        if self._clean < settings.windows or not (seen.agreed and seen.free):
+        if self._clean < settings.windows:
+            return Act.NOTHING
+        if not (seen.agreed and seen.free):
+            self.reason = "probed, and waits for " + (
+                "another chain on its account" if seen.agreed else "a quorum that holds the block we built on"
+            )
             return Act.NOTHING
         self._resume(now)
         self._confirmed = False

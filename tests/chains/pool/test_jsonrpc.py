@@ -36,6 +36,9 @@ def test_a_good_answer_is_the_raw_result(body: bytes, result: bytes) -> None:
     [
         (200, b"<html>hello</html>", Shape.NOT_JSON),
         (200, b"", Shape.NOT_JSON),
+        (200, b'{"id":7,"result":' + b"[" * 5_000, Shape.NOT_RPC),
+        (200, b"[" * 5_000, Shape.BATCH),
+        (200, b'{"id":7,"error":{"code":1,"message":"m","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}}", Shape.NOT_RPC),
         (200, b'{"id":7,"result":', Shape.NOT_RPC),
         (200, b"{}", Shape.NOT_RPC),
         (200, b'{"id":7}', Shape.NOT_RPC),

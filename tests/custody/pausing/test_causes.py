@@ -165,8 +165,37 @@ def test_a_cursor_that_loses() -> None:
     assert "losing" in found[1].reason
     assert found[1].lasted
     # One that catches up, however much there is, is no trouble.
-    far = lambda s: look(s, cursor=min(1_000 + s, -100_000 + 60 * (s - 200)))  # noqa: E731 a table's row
-    assert first_trouble(far, 1) is None
+    far = judged((s, look(s, cursor=min(1_000 + s, -100_000 + 60 * s))) for s in range(2_000))
+    assert all(deposits.trouble is None for _, deposits, _ in far)
+
+
+@pytest.mark.parametrize(("pace", "step"), [(0.6, 64), (0.9, 64), (0.2, 1)])
+def test_a_cursor_that_loses_slowly_and_in_leaps(pace: float, step: int) -> None:
+    """Each range that lands looks like progress."""
+    found = first_trouble(lambda s: look(s, cursor=1_200 + int(pace * (s - 200)) // step * step), 1, until=20_000)
+    assert found is not None
+    assert "losing" in found[1].reason
+
+
+def test_a_peak_that_is_over_requires_nothing() -> None:
+    def changed(second: int) -> Look:
+        demand = 2_000 + min(30 * (second - 200), 30 * 400) + 5 * max(0, second - 600)
+        return look(second, capacity=34.0, demand=demand)
+
+    causes = Causes(SETTINGS)
+    for second in range(200):
+        causes.judge(float(second), look(second))
+    troubled = [s for s in range(200, 3_000) if causes.judge(float(s), changed(s))[0].trouble is not None]
+    assert troubled, "thirty a second by thirty-four is too tight"
+    assert max(troubled) < 1_000, "and when it is over, it is over"
+
+
+def test_what_is_required_is_learned_though_a_provider_is_away() -> None:
+    away = source("c", usable=False, why="cordoned")
+    causes = Causes(SETTINGS)
+    for second in range(300):
+        causes.judge(float(second), look(second, source("a"), source("b"), away))
+    assert causes.required == pytest.approx(10.0, rel=0.05)
 
 
 def test_providers_that_bear_too_little() -> None:

@@ -140,6 +140,36 @@ def test_a_person_who_lifts_it_is_not_contradicted_at_once() -> None:
     assert play.go(SILENCE, 2.0) is PauseState.PAUSED, "but after the grace the trouble is trouble again"
 
 
+def test_nor_by_what_was_measured_before_and_it_is_no_flap() -> None:
+    play = a_pause()
+    play.held_since = None
+    assert play.step(PROVEN) is PauseState.CATCHING_UP
+    assert play.go(PROVEN, 9.0) is PauseState.CATCHING_UP
+    play.go(PROVEN, 2.0)
+    assert play.held()
+    assert play.machine.least_pause() == SETTINGS.hold_seconds
+
+
+def test_a_lift_that_was_lost_is_thought_over_under_new_trouble() -> None:
+    play = a_pause()
+    while Act.LIFT not in play.acts:
+        play.deaf = play.machine.state is PauseState.PROBING
+        play.step(WELL)
+    assert play.step(PROVEN) is PauseState.PAUSED
+    play.deaf = False
+    assert play.go(PROVEN, 30.0) is PauseState.PAUSED
+    assert play.held()
+    assert play.go(WELL, 100.0) is not PauseState.PAUSED
+    assert not play.held()
+
+
+def test_a_hold_from_a_clock_ahead_of_ours_counts_from_now() -> None:
+    play = Play(held_since=1_000.0 + 86_400.0)
+    play.step(WELL)
+    assert play.machine.paused_at <= play.now
+    assert play.go(WELL, 120.0) in (PauseState.CATCHING_UP, PauseState.RUNNING)
+
+
 def test_a_hold_of_an_earlier_life_is_ours_and_its_time_counts() -> None:
     play = Play(held_since=1_000.0 - 50.0)
     assert play.step(WELL) is PauseState.PAUSED
@@ -180,6 +210,8 @@ def test_it_waits_for_agreement_and_for_its_turn(missing: str) -> None:
     play = a_pause()
     setattr(play, missing, False)
     assert play.go(WELL, 300.0) is PauseState.PROBING
+    assert play.machine.estimate(play.now) is None
+    assert "waits for" in play.machine.reason
     setattr(play, missing, True)
     assert play.step(WELL) is PauseState.CATCHING_UP
 
@@ -225,7 +257,7 @@ class Weather(RuleBasedStateMachine):
     )
     def weather(self, finding: Finding, seconds: float, times: int) -> None:
         for _ in range(times):
-            before, state = self.play.held_since, self.play.machine.state
+            before, state, began = self.play.held_since, self.play.machine.state, self.play.machine.paused_at
             self.play.step(finding, seconds)
             if not self.play.deaf:
                 assert (self.play.held_since is not None) is self.play.machine.holding
@@ -237,11 +269,11 @@ class Weather(RuleBasedStateMachine):
                 # Whatever came before: it was held for long enough, and all was well for as long as the windows take.
                 assert self.play.agreed
                 assert self.play.free
-                assert self.play.now - before >= SETTINGS.hold_seconds
+                assert self.play.now - began >= SETTINGS.hold_seconds
                 calm = SETTINGS.windows * SETTINGS.window_seconds
                 assert self.play.now - self.troubled_at >= calm
                 assert self.play.now - self.dirty_at >= calm - SETTINGS.window_seconds
-                assert state is not PauseState.PAUSED
+                assert state in (PauseState.PROBING, PauseState.CATCHING_UP)
 
     @rule(name=st.sampled_from(["drained", "agreed", "free", "caught_up", "deaf", "clean"]), value=st.booleans())
     def circumstance(self, name: str, value: bool) -> None:
