@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chains.errors import ChainError, Permanent
+from chains.errors import ChainError, Integrity
+
+FOR_A_PERSON = ("scan_refused", "token_program_unsupported")
+"""Codes, beside every contradiction, of what stays as it is until a person changes something."""
 
 
 @dataclass(slots=True)
@@ -21,7 +24,7 @@ class Condition:
     failing_since: float | None = None
     error_code: str = ""
     error: str = ""
-    for_a_person: bool = False
+    person_since: float | None = None
     """Looking again will not help: the chain or a provider contradicts itself, or the ledger refuses what was seen."""
     looking: bool = False
     """A look at the chain is under way."""
@@ -33,7 +36,7 @@ class Condition:
         self.looked_at = self.scanned_at = self.clock()
         self.failing_since = None
         self.error_code = self.error = ""
-        self.for_a_person = False
+        self.person_since = None
 
     def failed(self, error: ChainError) -> None:
         """A look at the chain failed."""
@@ -41,8 +44,15 @@ class Condition:
         if self.failing_since is None:
             self.failing_since = self.clock()
         self.error_code, self.error = error.code, error.message
-        self.for_a_person = isinstance(error, Permanent)
+        if not isinstance(error, Integrity) and error.code not in FOR_A_PERSON:
+            self.person_since = None
+        elif self.person_since is None:
+            self.person_since = self.clock()
 
     def failing_for(self) -> float:
         """Seconds since the first failure after the last success; 0 when all is well."""
         return 0.0 if self.failing_since is None else self.clock() - self.failing_since
+
+    def for_a_person(self) -> float:
+        """Seconds since every look has shown what no further look will help against; 0 when not."""
+        return 0.0 if self.person_since is None else self.clock() - self.person_since

@@ -53,16 +53,15 @@ class Cordons:
         self._standing = wanted
 
     async def step(self) -> None:
-        """Follow the ledger, and record new strikes. Raises `Busy`."""
-        self.follow()
+        """Record new strikes, and follow the ledger. Raises `Busy`."""
         for item in self._pool.health(asyncio.get_running_loop().time()):
             if item.integrity_breaker is not State.OPEN or item.name in self._struck:
                 continue
             reason = item.reason.removeprefix("quarantined: ")
-            self.strikes += 1
-            self.last_strike = f"{item.name}: {reason}"
             await self._record(item.name, reason)
             self._struck[item.name] = None
+            self.strikes += 1
+            self.last_strike = f"{item.name}: {reason}"
         self.follow()
 
     async def _record(self, provider: str, reason: str) -> None:

@@ -118,8 +118,13 @@ class ChainWatch:
                 await asyncio.sleep(self._owed(cost, self._pacing.allowance(), loop.time() - began))
 
     def _owed(self, cost: int, allowance: float, took: float) -> float:
-        """Seconds to rest after a range that took so many requests and so long, to keep within the allowance."""
-        return min(max(0.0, cost / allowance - took), self._settings.pace_cap_seconds)
+        """Seconds to rest after a range that took so many requests and so long, to keep within the allowance. A range
+        that would want too long a rest was too large."""
+        most = self._settings.pace_cap_seconds
+        owed = max(0.0, cost / allowance - took)
+        if owed > most:
+            self._most = max(1, int(self._most * most / (2.0 * owed)))
+        return min(owed, most)
 
     async def _rest(self) -> None:
         """Until the next poll, or sooner when an address waits to be watched."""

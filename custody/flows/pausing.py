@@ -90,6 +90,8 @@ class PauseController:
         self._sources: dict[str, Source] = {}
         self._surveys = self._canaries = 0
         self._capacity = 0.0
+        self._stopped = False
+        self._freed_at = float("-inf")
 
     async def run(self) -> None:
         """Until cancelled: looks, and beside them surveys, which may hang as long as a provider does."""
@@ -118,6 +120,13 @@ class PauseController:
         cursor = Block(
             position=row.position, height=row.height, hash=row.hash, parent_position=0, parent_hash="", time=0
         )
+        # A canary may be asked twice: one lost answer in a hundred must not keep a chain paused for hours.
+        quorate = await self._ask_around(cursor) or await self._ask_around(cursor)
+        self._surveys += 1
+        self._canaries += quorate
+
+    async def _ask_around(self, cursor: Block) -> bool:
+        """Whether a quorum says where it stands."""
         try:
             sources = await self._adapter.sources(cursor)
         except ChainError as exc:
@@ -125,8 +134,7 @@ class PauseController:
             sources = ()
         self._sources = {source.provider: source for source in sources}
         told = [source for source in sources if source.latest is not None and source.finalized is not None]
-        self._surveys += 1
-        self._canaries += len(told) >= self._quorum
+        return len(told) >= self._quorum
 
     async def step(self) -> None:
         """One look, and at most one hold set or lifted for each direction. Raises `Busy`."""
@@ -213,13 +221,17 @@ class PauseController:
         sick = item.failing_for is not None and item.failing_for >= self._settings.sick_seconds
         why = item.reason or (f"{item.last_error} for {int(item.failing_for or 0.0)} s" if sick else "")
         told = self._sources.get(item.name)
+        latest, finalized = item.latest, item.finalized
+        if told is not None:
+            latest = told.latest if latest is None else latest
+            finalized = told.finalized if finalized is None else finalized
         return SourceFact(
             name=item.name,
             usable=item.may_ask and not sick,
             why=why,
             sends=all(method_class(method) is not MethodClass.WRITE for method in item.unsupported),
-            latest=item.latest if told is None else told.latest,
-            finalized=item.finalized if told is None else told.finalized,
+            latest=latest,
+            finalized=finalized,
             confirms=None if told is None else told.confirms,
         )
 
@@ -234,6 +246,20 @@ class PauseController:
         """Both directions as they stand now."""
         now = asyncio.get_running_loop().time()
         wall = self._bearings.clock()
+        stopped = self._contradicted()
+        if stopped is not None:
+            return tuple(
+                Standing(
+                    direction=direction,
+                    state=PauseState.PAUSED,
+                    since=stopped.since,
+                    cause=stopped.cause,
+                    reason=stopped.reason,
+                    queue_age=self._queue_age(direction),
+                    estimate=None,
+                )
+                for direction in DIRECTIONS
+            )
         return tuple(
             Standing(
                 direction=direction,
@@ -272,12 +298,22 @@ class PauseController:
     async def _integrity(self) -> bool:
         """A chain that contradicts itself waits for a person: nothing is judged meanwhile."""
         condition = self._condition
-        if not condition.for_a_person or condition.failing_for() < self._settings.sick_seconds:
-            return False
-        if not any(hold.cause == "integrity" and hold.direction == "all" for _, hold in self._own()):
+        now = asyncio.get_running_loop().time()
+        stands = self._contradicted() is not None
+        if self._stopped and not stands:
+            self._freed_at = now  # a person has lifted it: what was seen before they did is no reason any more
+        self._stopped = stands
+        if condition.for_a_person() < self._settings.sick_seconds:
+            return stands
+        looked_since = condition.looked_at is not None and condition.looked_at > self._freed_at
+        if not stands and looked_since:
             reason = f"the chain can't be read ({condition.error_code}: {condition.error})"
             await self._hold("integrity", "all", reason)
-        return True
+            self._stopped = True
+        return stands or looked_since
+
+    def _contradicted(self) -> Hold | None:
+        return next((hold for _, hold in self._own() if hold.cause == "integrity" and hold.direction == "all"), None)
 
     def _own(self) -> list[tuple[str, Hold]]:
         rows = [(str(key[0]), hold) for key, hold in self._books.state.holds.rows()]

@@ -97,6 +97,7 @@ class Payouts:
         holds = in_force(self._books.state)
         now = asyncio.get_running_loop().time()
         most = max(1, int(self._settings.in_flight * self._share()))
+        out = self._out()
         for name, row in queued:
             scope = Scope(
                 direction="withdrawals", chain=self.chain, asset=row.asset, account=row.account, wallet=wallet.address
@@ -107,11 +108,18 @@ class Payouts:
                 waiting[name] = f"held by {', '.join(stopped)}"
             elif later is not None and now < later.not_before:
                 waiting[name] = later.why
-            elif len(self._desk.open()) >= most:
-                waiting[name] = f"{most} attempts are in flight"
+            elif out >= most:
+                waiting[name] = f"{most} payments are in flight"
             else:
                 await self._pay(name, row, wallet.address)
+                out = self._out()
         waiting.update(self._desk.troubles())
+
+    def _out(self) -> int:
+        """Payments in flight. Sweeps don't count: they wait for finality too, and must not keep users waiting."""
+        return sum(
+            any(purpose.kind == "withdrawal" for purpose in attempt.purposes) for _, attempt in self._desk.open()
+        )
 
     def _queued(self) -> list[tuple[str, Withdrawal]]:
         state = self._books.state

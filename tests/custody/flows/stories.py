@@ -126,7 +126,7 @@ async def pays_in_order_and_within_its_limits(side: Side) -> None:
             await world.withdraw(f"w-{number}", side.coin, amount, to=side.stranger(number))
         await world.round()
         assert [world.withdrawal(f"w-{number}").state for number in range(5)] == ["in_attempt"] * 2 + ["queued"] * 3
-        assert world.chain().condition.waiting["w-2"] == "2 attempts are in flight"
+        assert world.chain().condition.waiting["w-2"] == "2 payments are in flight"
         await world.settle()
         await world.round()
         assert [world.withdrawal(f"w-{number}").state for number in range(2, 5)] == ["in_attempt"] * 2 + ["queued"]
