@@ -189,6 +189,20 @@ def _coded(kind: Kind, family: str, *codes: int, name: str = "", vendor: str = "
     return tuple(Rule(kind=kind, name=name, family=family, vendor=vendor, code=code, words=words) for code in codes)
 
 
+_VERDICTS = (
+    # What the chain's rules said about a transaction comes first of all, because the words in it are chosen by whoever
+    # wrote the contract: nobody may lock out, freeze or slow down a provider by reverting with the right sentence.
+    # Where an answer's code was unreadable, the node's own words before the contract's must do.
+    *_coded(Kind.CHAIN_VERDICT, EVM, 3, name="reverted"),
+    *_said(Kind.CHAIN_VERDICT, "execution reverted", "vm exception", "vm execution error", name="reverted", family=EVM),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="blockhash_not_found", words="blockhash not found"),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="already_processed", words="already been processed"),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="insufficient funds"),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="insufficient lamports"),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="no record of a prior credit"),
+    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="simulation_failed"),
+)
+
 _BEFORE_ALL = (
     # A used-up plan comes as a 429 at some vendors, but waiting a second doesn't fill it. Only an error may say so: an
     # overloaded gateway's HTML page has a link to /billing too.
@@ -202,12 +216,6 @@ _BEFORE_ALL = (
 )
 
 _SOLANA = (
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="blockhash_not_found", words="blockhash not found"),
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="already_processed", words="already been processed"),
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="insufficient funds"),
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="insufficient lamports"),
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="no record of a prior credit"),
-    *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="simulation_failed"),
     *_coded(Kind.NOT_YET, SOLANA, -32004, -32014, -32016),
     *_coded(Kind.ABSENT_UNPROVEN, SOLANA, -32007, -32009),
     *_coded(Kind.LACKS_DATA, SOLANA, -32001, -32008, -32010, -32011, -32020, -32021),
@@ -249,7 +257,6 @@ _EVM_BY_WORDS = (
 )
 
 _EVM_BY_CODE = (
-    *_coded(Kind.CHAIN_VERDICT, EVM, 3, name="reverted"),
     *_coded(Kind.THROTTLED, EVM, -32007, -32009, vendor="quicknode"),
     *_coded(Kind.THROTTLED, EVM, -32005, -32016, -32029),
     *_coded(Kind.OVERLOADED, EVM, -32001, vendor="alchemy"),
@@ -272,7 +279,7 @@ _AFTER_ALL = (
     Rule(kind=Kind.PROVIDER_BROKEN),
 )
 
-RULES: tuple[Rule, ...] = (*_BEFORE_ALL, *_SOLANA, *_EVM_BY_WORDS, *_EVM_BY_CODE, *_AFTER_ALL)
+RULES: tuple[Rule, ...] = (*_VERDICTS, *_BEFORE_ALL, *_SOLANA, *_EVM_BY_WORDS, *_EVM_BY_CODE, *_AFTER_ALL)
 """Read from the top. Verdicts under an HTTP 500 stay verdicts, because the chain's own words come before the status."""
 
 

@@ -158,7 +158,10 @@ ON_EVM: list[Example] = [
         ("", error(-32010, "InsufficientFunds"), Kind.CHAIN_VERDICT, "insufficient_funds"),
         ("", error(-32000, "intrinsic gas too low"), Kind.CHAIN_VERDICT, "gas_limit"),
         ("", error(-32000, "exceeds block gas limit"), Kind.CHAIN_VERDICT, "gas_limit"),
-        ("", error(-32000, "execution reverted"), Kind.CHAIN_VERDICT, "reverted"),
+        ("", error(-32000, "execution reverted: see /billing"), Kind.CHAIN_VERDICT, "reverted"),
+        ("", error(-32603, "VM Exception while processing: 'Rate limit'"), Kind.CHAIN_VERDICT, "reverted"),
+        ("", error(-32015, "VM execution error."), Kind.CHAIN_VERDICT, "reverted"),
+        ("", error(-32000, "transaction reverted"), Kind.CHAIN_VERDICT, "reverted"),
         ("", error(-32603, "EVM error: OutOfGas"), Kind.CHAIN_VERDICT, "reverted"),
         ("", error(3, "no words"), Kind.CHAIN_VERDICT, "reverted"),
         ("", error(3, "no words", 500), Kind.CHAIN_VERDICT, "reverted"),
@@ -223,6 +226,26 @@ def test_no_row_could_be_left_out() -> None:
         if not changed:
             needless.append(row)
     assert needless == []
+
+
+SAID_BY_CONTRACTS = sorted({rule.words for rule in RULES if rule.words})
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("words", SAID_BY_CONTRACTS)
+def test_no_words_of_a_contract_are_taken_for_the_providers_own(words: str, status: int) -> None:
+    """Whoever can have us simulate a transfer chooses them: all words of the table, and none has its effect."""
+    for code, message in ((3, words), (3, f"execution reverted: {words}"), (-32000, f"Execution reverted: {words}")):
+        found = classify(EVM, "alchemy", error(code, message, status))
+        assert (found.kind, found.name) == (Kind.CHAIN_VERDICT, "reverted")
+    assert classify(SOLANA, "", error(-32002, _SIMULATION + words, status)).kind is Kind.CHAIN_VERDICT
+
+
+def test_a_verdict_stays_one_where_the_contract_spoils_the_answers_text() -> None:
+    body = b'{"jsonrpc":"2.0","id":7,"error":{"code":3,"message":"execution reverted: monthly capacity \xff"}}'
+    evidence = read(7, 400, {}, body)
+    assert isinstance(evidence, Evidence)
+    assert classify(EVM, "", evidence).kind is Kind.CHAIN_VERDICT
 
 
 @pytest.mark.parametrize("family", [SOLANA, EVM])
