@@ -6,6 +6,7 @@ as one only with our id, a 2xx status and exactly the member it should have; eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -59,6 +60,7 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _ERROR = msgspec.json.Decoder(_Error)
 _LOOSE_ERROR = msgspec.json.Decoder(_LooseError)
 _ENCODER = msgspec.json.Encoder()
+_CODE = re.compile("-?[0-9]{1,11}")
 
 
 def encode(request: Request) -> bytes:
@@ -136,8 +138,7 @@ def _error(shape: Shape, status: int, headers: Mapping[str, str], raw: bytes) ->
 def _integer(value: object) -> int | None:
     if isinstance(value, int):
         return value
-    text = value if isinstance(value, str) else ""
-    return int(text) if len(text) <= 12 and text.lstrip("-").isascii() and text.lstrip("-").isdigit() else None
+    return int(value) if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
 def _text(body: bytes) -> str:

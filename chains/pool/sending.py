@@ -161,6 +161,11 @@ class Sending:
         except TransportFault as fault:
             attempt.cause, attempt.may_have_left = fault, fault.may_have_left
             outcome = classify_fault(fault.fault, fault.message)
+        except Exception as foreign:
+            # Whatever else an answer made our own code do: it is this provider's answer that can't be read, and nobody
+            # else's call may suffer by it. What was sent may have arrived.
+            attempt.cause = foreign
+            outcome = classify_fault(Fault.GARBLED, f"{call.method}: {type(foreign).__name__}")
         finally:
             self._alarms.drop(attempt)
             attempt.end()

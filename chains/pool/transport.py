@@ -76,6 +76,8 @@ class HttpTransport:
 
     async def send(self, request: Request) -> Response:
         """See `Transport`."""
+        if self._session.closed:
+            raise TransportFault(Fault.UNREACHABLE, "the transport is closed", may_have_left=False)
         try:
             async with self._session.post(self._url, data=encode(request), allow_redirects=False) as response:
                 body = await self._body(response)

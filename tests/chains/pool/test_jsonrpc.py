@@ -94,3 +94,24 @@ def test_an_errors_data_is_kept_up_to_its_cap() -> None:
 def test_no_bytes_raise_and_none_pass_for_an_answer_by_accident(body: bytes, status: int) -> None:
     answer = read(7, status, {}, body)
     assert isinstance(answer, Evidence)
+
+
+@pytest.mark.parametrize(
+    ("code", "read_as"),
+    [
+        ('"-32005"', -32005),
+        ('"3"', 3),
+        ('"--5"', None),
+        ('"-"', None),
+        ('""', None),
+        ('"5\\n"', None),
+        ('"\u0665"', None),
+        ('"999999999999999999999"', None),
+        ("1.5", None),
+    ],
+)
+def test_a_code_in_quotes_is_a_number_or_none(code: str, read_as: int | None) -> None:
+    body = f'{{"jsonrpc":"2.0","id":7,"error":{{"code":{code},"message":"x"}}}}'.encode()
+    answer = read(7, 200, {}, body)
+    assert isinstance(answer, Evidence)
+    assert answer.code == read_as

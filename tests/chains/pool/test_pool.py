@@ -18,6 +18,7 @@ from chains.pool.limiter import Accounts
 from chains.pool.pool import Pool
 from chains.pool.recorded import Play, RecordedTransport, by_method, sequence
 from chains.pool.settings import PoolSettings, ProviderSettings
+from chains.pool.transport import Response, Transport
 from tests.chains.pool.rig import BUSY, NUMBER, ONE, SILENT, THROTTLED, Rig, a_call, rpc_error, settings_of
 from tests.virtualtime import run
 
@@ -610,5 +611,31 @@ def test_closing_refuses_what_waits_and_closes_the_wires() -> None:
         assert isinstance(await fails(rig.pool.call(a_call(), NUMBER)), NoProvider)
         assert await working == 1
         assert rig.wires["a"].closed
+
+    run(main())
+
+
+class _Strange(RecordedTransport):
+    """A wire under which something breaks that nobody thought of."""
+
+    async def send(self, request: Request) -> Response:
+        self.sent.append(request)
+        await asyncio.sleep(0.01)
+        raise ZeroDivisionError("nobody thought of it")
+
+
+def test_an_error_that_nobody_thought_of_is_that_providers_and_stops_nobody_else() -> None:
+    async def main() -> None:
+        slow = RecordedTransport(sequence([Play(result=b"2", after=0.05)]))
+        wires: list[tuple[ProviderSettings, Transport]] = [
+            (settings_of("a"), _Strange(sequence([ONE]))),
+            (settings_of("b"), slow),
+        ]
+        pool = Pool("testnet", "evm", wires, clock=asyncio.get_running_loop().time)
+        assert await pool.call(a_call(), NUMBER) == 2
+        send = a_call("eth_sendRawTransaction", "0x1", priority=Priority.BROADCAST, broadcast=True)
+        first, second = await pool.call_each(send, NUMBER)
+        assert isinstance(first.error, Ambiguous)
+        assert (first.error.code, second.value) == ("garbled", 2)
 
     run(main())

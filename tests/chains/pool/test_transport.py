@@ -146,6 +146,27 @@ async def test_who_cannot_be_reached_has_received_nothing() -> None:
     assert found.__cause__ is not None
 
 
+async def test_a_closed_transport_sends_nothing() -> None:
+    transport = HttpTransport(ProviderSettings(name="a", url="http://127.0.0.1:9/", requests_per_second=10.0))
+    await transport.close()
+    with pytest.raises(TransportFault) as caught:
+        await transport.send(Request(1, "m", ()))
+    assert (caught.value.fault, caught.value.may_have_left) == (Fault.UNREACHABLE, False)
+
+
+async def test_the_environment_has_no_say_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is named there would see keys, and could answer for the provider."""
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response({"id": 7, "result": 1})
+
+    async with server(handler) as url:
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert (await send(url)).status == 200
+
+
 async def test_no_tls_no_request() -> None:
     async def handler(request: web.Request) -> web.Response:
         raise AssertionError("a request got through")
