@@ -21,6 +21,17 @@ from chains.pool.shedding import Shedding
 _SOON = 0.0005
 """Seconds before the line is looked at again, at least: a rounding error must not become a busy loop."""
 
+_UNKNOWN_PART = 0.25
+"""Of a call's time, left for the answer while nobody knows how long one takes: with nothing left everybody is sent too
+late where answers are slow, and so nobody ever finds out."""
+
+_MOST_PART = 0.95
+"""Of a call's time, the most that is left for the answer: who is sent with less than an answer takes is sent in vain,
+so where an answer takes nearly all the time there is, nobody may stand in line for longer than a moment."""
+
+_URGENT_PART = 0.5
+"""The same for a broadcast, which is worth sending however late its answer may be."""
+
 
 class _Waiter:
     """The shell's side of a ticket: how it ends, and how it is woken if it had to wait."""
@@ -77,8 +88,7 @@ class Admission:
             raise NoProvider("no_provider", f"{self._chain}: the pool is closed")
         now = self._clock()
         # Sent later than this it could not be answered in time. Whoever is late already may still go if there is room.
-        ample = ample_time(providers, call.method, now)
-        start_by = max(deadline - min(ample, call.deadline / 2.0), now)
+        start_by = max(deadline - _time_to_answer(call, ample_time(providers, call.method, now)), now)
         self._refuse_if_too_late(call, start_by, now)
         ticket = Ticket(call, start_by, inquiry, providers, now)
         waiter = ticket.payload = _Waiter()
@@ -180,6 +190,14 @@ class Admission:
             self._timer.cancel()
         for ticket in self.queue.drain():
             _waiter(ticket).settle(None, NoProvider("no_provider", f"{self._chain}: the pool is closed"))
+
+
+def _time_to_answer(call: Call, ample: float) -> float:
+    """Seconds of a call's time that are left for the answer; `ample` 0: nobody knows how long one takes."""
+    if ample == 0.0:
+        return call.deadline * _UNKNOWN_PART
+    most = _URGENT_PART if call.priority is Priority.BROADCAST else _MOST_PART
+    return min(ample, call.deadline * most)
 
 
 def _waiter(ticket: Ticket) -> _Waiter:

@@ -639,3 +639,35 @@ def test_an_error_that_nobody_thought_of_is_that_providers_and_stops_nobody_else
         assert (first.error.code, second.value) == ("garbled", 2)
 
     run(main())
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize(("slots", "answer", "deadline"), [(3, 1.3, 2.0), (8, 6.0, 10.0), (8, 9.0, 10.0)])
+def test_where_an_answer_takes_most_of_the_time_a_line_is_no_collapse(
+    slots: int, answer: float, deadline: float, known: bool
+) -> None:
+    """Whoever stands in line until there is less time left than an answer takes is asked for in vain, and where all
+    do, nothing is ever answered, and nothing learned."""
+
+    async def main() -> None:
+        play = Play(result=b"1", after=answer)
+        rig = Rig({"a": play}, providers={"a": settings_of("a", concurrency=slots)})
+        if known:
+            for _ in range(12):
+                await rig.pool.call(a_call(deadline=30.0), NUMBER)
+        answered = Counter[str]()
+
+        async def ask() -> None:
+            try:
+                await rig.pool.call(a_call(deadline=deadline), NUMBER)
+                answered["ok"] += 1
+            except ChainError as error:
+                answered[error.code] += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(500):
+                group.create_task(ask())
+                await asyncio.sleep(0.2)
+        assert answered["ok"] >= 0.5 * 100.0 * (slots - 2) / answer
+
+    run(main())
