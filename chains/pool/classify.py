@@ -115,7 +115,7 @@ TREATMENT: Mapping[Kind, Treatment] = {
     Kind.LACKS_DATA: Treatment(Failover.OTHERS, Blame.SUCCESS, refused=True),
     Kind.CHAIN_VERDICT: Treatment(Failover.NOBODY, Blame.SUCCESS, Raises.VERDICT, refused=True),
     Kind.PERMANENT: Treatment(Failover.NOBODY, Blame.SUCCESS, Raises.PERMANENT, refused=True),
-    Kind.UNKNOWN: Treatment(Failover.ANYBODY, Blame.NEUTRAL),
+    Kind.UNKNOWN: Treatment(Failover.ANYBODY, Blame.FAILURE),
 }
 
 
@@ -195,6 +195,10 @@ _VERDICTS = (
     # Where an answer's code was unreadable, the node's own words before the contract's must do.
     *_coded(Kind.CHAIN_VERDICT, EVM, 3, name="reverted"),
     *_said(Kind.CHAIN_VERDICT, "execution reverted", "vm exception", "vm execution error", name="reverted", family=EVM),
+    *_said(Kind.CHAIN_VERDICT, "invalid opcode", "invalid jump destination", name="reverted", family=EVM),
+    *_said(Kind.CHAIN_VERDICT, "stack underflow", "stack limit reached", name="reverted", family=EVM),
+    *_said(Kind.CHAIN_VERDICT, "return data out of bounds", "write protection", name="reverted", family=EVM),
+    *_said(Kind.CHAIN_VERDICT, "out of gas", "gas required exceeds", name="gas_limit", family=EVM),
     *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="blockhash_not_found", words="blockhash not found"),
     *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="already_processed", words="already been processed"),
     *_coded(Kind.CHAIN_VERDICT, SOLANA, -32002, name="insufficient_funds", words="insufficient funds"),

@@ -156,7 +156,7 @@ class Provider:
         self.breaker.leave(permit.epoch, now, blame)
         if outcome.name in {Fault.TIMEOUT, Fault.HURRIED}:
             gradient.timed_out(now, permit.granted_at)
-        if self.failing_since is None and outcome.kind not in {Kind.UNKNOWN, Kind.HURRIED}:
+        if self.failing_since is None and outcome.kind is not Kind.HURRIED:
             self.failing_since = now
         self._learn(permit, now, outcome)
 

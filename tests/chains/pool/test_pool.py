@@ -671,3 +671,25 @@ def test_where_an_answer_takes_most_of_the_time_a_line_is_no_collapse(
         assert answered["ok"] >= 0.5 * 100.0 * (slots - 2) / answer
 
     run(main())
+
+
+def test_a_provider_whose_answers_nobody_knows_is_left_alone_while_another_answers() -> None:
+    async def main() -> None:
+        rig = Rig({"a": rpc_error(-39999, "weird"), "b": Play(result=b"1", after=0.05)}, family="evm")
+        failed = 0
+
+        async def ask() -> None:
+            nonlocal failed
+            try:
+                await rig.pool.call(a_call(), NUMBER)
+            except ChainError:
+                failed += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(1_000):
+                group.create_task(ask())
+                await asyncio.sleep(0.05)
+        assert failed <= 10
+        assert rig.pool.health(rig.loop.time())[0].error_breaker is not State.CLOSED
+
+    run(main())

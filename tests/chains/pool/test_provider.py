@@ -45,7 +45,7 @@ def test_a_permit_comes_back_once() -> None:
 
 def test_how_long_it_has_been_failing_counts_from_the_first_failure_since_a_success() -> None:
     provider = a_provider("a")
-    for now, kind in ((1.0, Kind.OVERLOADED), (2.0, Kind.UNKNOWN), (3.0, Kind.OVERLOADED)):
+    for now, kind in ((0.5, Kind.HURRIED), (1.0, Kind.UNKNOWN), (3.0, Kind.OVERLOADED)):
         provider.finish(provider.begin(now, Priority.LIVE, "m"), now, said(kind), sent=True)
     health = provider.health(5.0)
     assert (health.failing_for, health.last_error, health.last_error_ago) == (4.0, "overloaded", 2.0)
