@@ -63,6 +63,7 @@ class Admission:
         self._chain, self._clock, self._events = chain, clock, events
         self._providers = providers
         self._names = tuple(provider.name for provider in providers)
+        self._several = len(providers) > 1
         self.queue = Queue(settings.queue_bound)
         self._shedding = Shedding(settings)
         self._sent_away: tuple[Priority, ...] = ()
@@ -162,7 +163,10 @@ class Admission:
         self._set_timer(plan.wake_at, now)
 
     def _send_away(self, now: float) -> None:
-        self._sent_away = self._shedding.judge(now, self.queue.oldest())
+        # Who waits for one that is shut doesn't wait because there are too many: not while others are there to serve.
+        shut = [provider for provider in self._providers if provider.shut(now)] if self._several else []
+        oldest = self.queue.oldest(shut if len(shut) < len(self._providers) else ())
+        self._sent_away = self._shedding.judge(now, oldest)
         for priority in self._sent_away:
             for ticket in self.queue.send_away(priority):
                 self._events.shed(self._chain, priority, "crowded")

@@ -288,6 +288,8 @@ class Pool:
         try:
             permit = self._door.at_once(call, inquiry, only, self._clock())
             if permit is None:
+                if self._goes_without(provider, call):
+                    return None
                 permit = await self._door.in_line(call, deadline, inquiry, only)
         except NoProvider:
             return None
@@ -300,6 +302,12 @@ class Pool:
         if call.broadcast:
             return Answer[T](provider.name, None, self._broadcast_error(permit, call, attempt))
         return Answer[T](provider.name, None, error_of(self.chain, call.method, provider.name, attempt.found))
+
+    def _goes_without(self, provider: Provider, call: Call) -> bool:
+        """Whether a question to this one provider isn't worth standing in line for: it is away, and there are others to
+        say the same. What is most urgent waits for it all the same."""
+        urgent = call.broadcast or call.priority is Priority.BROADCAST
+        return not urgent and len(self._providers) > 1 and provider.away(self._clock())
 
     def _broadcast_error(self, permit: Permit, call: Call, attempt: Attempt) -> ChainError:
         assert attempt.found is not None

@@ -211,6 +211,14 @@ class Provider:
             return True
         return self.breaker.state(now) is not State.CLOSED
 
+    def away(self, now: float) -> bool:
+        """Whether it can't be asked for longer than a moment, or only when those who try it out are back."""
+        soon = now + self.pool_settings.away_seconds
+        if self._kept_out() or self.limiter.frozen_until() > soon:
+            return True
+        back = self.breaker.ready_at(now)
+        return back is None or back > soon
+
     def obstacle(self, now: float) -> str:
         """Why it may not be asked now, for people; empty when it may (or only waits for a token or a slot)."""
         if self.integrity.reason:

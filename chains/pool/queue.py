@@ -37,6 +37,11 @@ class Ticket:
         self.number = 0
         self.payload: object = None
 
+    def only_for(self, these: Sequence[Provider]) -> bool:
+        """Whether nobody but these could still say anything to it."""
+        silent = self.inquiry.silent
+        return all(provider in these or provider.name in silent for provider in self.providers)
+
 
 @dataclass(slots=True)
 class Plan:
@@ -91,12 +96,15 @@ class Queue:
         if self._lines[ticket.call.priority].pop(ticket.number, None) is not None:
             self.waiting -= 1
 
-    def oldest(self) -> dict[Priority, float]:
-        """Since when the first of each class that waits has waited."""
+    def oldest(self, without: Sequence[Provider] = ()) -> dict[Priority, float]:
+        """Since when the first of each class that waits has waited; not counting those who can only go to providers in
+        `without`."""
         first: dict[Priority, float] = {}
         for priority, line in zip(Priority, self._lines, strict=True):
-            if line:
-                first[priority] = next(iter(line.values())).since  # ordered: by arrival
+            for ticket in line.values():  # ordered: by arrival
+                if not without or not ticket.only_for(without):
+                    first[priority] = ticket.since
+                    break
         return first
 
     def send_away(self, priority: Priority) -> list[Ticket]:

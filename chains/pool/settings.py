@@ -217,6 +217,9 @@ class PoolSettings:
     """Somebody more urgent has waited for longer than this …"""
     shed_after_seconds: float = 1.0
     """… for so long: then backfill is sent away, and after as long again quorum re-reads."""
+    away_seconds: float = 2.0
+    """A question put to one provider alone, or to each, doesn't wait for one that is away for longer than this: the
+    others answer it, and a pause this short is over within any read's time."""
     hedge_fraction: float = 0.05
     """Of the reads that may be asked a second time because they take unusually long."""
     hedge_floor_seconds: float = 0.02
