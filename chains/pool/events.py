@@ -82,10 +82,13 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     concurrency: int
     learned_rate: float
+    """Units a second, as the plan counts them."""
     contract_rate: float
     tokens: float
     latest: int | None
     finalized: int | None
+    learned_calls: float = 0.0
+    """Calls a second that `learned_rate` is, by what those made so far cost on the average."""
     learned_concurrency: dict[str, int] = {}
     """Requests in flight that its slowness allows now, by kind of work."""
     cordoned: str = ""
@@ -97,8 +100,10 @@ class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """One class's questions since the pool began; one put to several providers at once is one. `answered`: a provider's
-    useful word came in time, be it the value, the chain's verdict or "not here"."""
+    """One class's questions since the pool began; one put to several providers at once is one, and what a hearing puts
+    to the next of them (`call_from`) is none. `answered`: a provider's useful word came in time, be it the value, the
+    chain's verdict or "not here". `sent`: requests begun, of every kind, second questions included."""
 
     offered: int = 0
     answered: int = 0
+    sent: int = 0

@@ -42,6 +42,7 @@ class Limiter:
     __slots__ = (
         "_backfill",
         "_backfill_full",
+        "_calls",
         "_common",
         "_common_full",
         "_common_share",
@@ -53,6 +54,7 @@ class Limiter:
         "_plan",
         "_settings",
         "_sized_for",
+        "_units",
         "_updated",
         "_urgent",
         "_urgent_full",
@@ -72,6 +74,7 @@ class Limiter:
         self._plan = plan or Metering()
         self._pace = Pace(name, requests_per_second, settings, now)
         self._costs = self._plan.costs
+        self._calls, self._units = 0, 0.0
         counted = Counted(self._plan, settings)
         self._counted = counted or None
         self._common_share = 1.0 - settings.urgent_share - settings.head_share
@@ -86,6 +89,11 @@ class Limiter:
     def rate(self, now: float) -> float:
         """What we believe the account bears, in units a second."""
         return self._pace.rate(now)
+
+    def calls(self, now: float) -> float:
+        """The same in calls a second, by what those made so far cost on the average: endpoints that share the account
+        and methods that cost much are in it as often as they were called."""
+        return self.rate(now) * self._calls / self._units if self._calls else self.rate(now)
 
     @property
     def plan(self) -> Metering:
@@ -145,7 +153,11 @@ class Limiter:
     def take(self, now: float, priority: Priority, method: str = "") -> None:
         """Spend what a call costs. Only when `ready_at` is `now`."""
         self._refill(now)
-        cost = self._costs.get(method, 1.0) if self._costs else 1.0
+        cost = 1.0
+        if self._costs:
+            cost = self._costs.get(method, 1.0)
+            self._calls += 1
+            self._units += cost
         if priority is _BROADCAST:
             self._urgent -= self._share_out(cost, self._urgent)
         elif priority is _HEAD:
@@ -171,6 +183,9 @@ class Limiter:
         """A request that was granted at `taken_at` and never sent."""
         self._refill(now)
         cost = self._costs.get(method, 1.0)
+        if self._costs:
+            self._calls -= 1
+            self._units -= cost
         if priority is _BROADCAST:
             self._urgent += cost  # what is more than it holds spills over with the next refill
         elif priority is _HEAD:

@@ -179,8 +179,6 @@ class Pool:
         if answer is None:
             why = self._by_name[provider].obstacle(self._clock()) or "may not be asked now"
             raise NoProvider("no_provider", f"{self.chain}: {call.method}: {provider}: {why}")
-        self._offered[call.priority] += 1
-        self._answered[call.priority] += answer.error is None or tells(answer.error)
         if answer.error is not None:
             raise answer.error
         return answer.value  # type: ignore[return-value]  # without an error there is the decoder's value
@@ -233,7 +231,11 @@ class Pool:
     def traffic(self) -> dict[Priority, Traffic]:
         """What has been asked of the pool since it began, and how much of it was answered, by class."""
         return {
-            priority: Traffic(offered=self._offered[priority], answered=self._answered[priority])
+            priority: Traffic(
+                offered=self._offered[priority],
+                answered=self._answered[priority],
+                sent=self._sending.sent[priority],
+            )
             for priority in Priority
         }
 

@@ -280,6 +280,7 @@ class Provider:
             cordoned=self.cordoned,
             unsupported=tuple(method for method, until in sorted(self._unsupported.items()) if until > now),
             learned_rate=self.limiter.rate(now),
+            learned_calls=self.limiter.calls(now),
             contract_rate=self.limiter.contract,
             tokens=self.limiter.tokens(now),
             latest=self.latest,

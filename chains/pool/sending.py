@@ -109,7 +109,7 @@ class Attempt:
 
 
 class Sending:
-    """All requests of one pool that are on their way."""
+    """All requests of one pool that are on their way; `sent` is how many have been begun, by class."""
 
     def __init__(
         self,
@@ -132,6 +132,7 @@ class Sending:
         self._hedges = HedgeBudget(settings)
         self._alarms: Alarms[Attempt] = Alarms(clock, self._look)
         self._request_id = 0
+        self.sent = [0] * len(Priority)
 
     async def attempt(
         self,
@@ -150,6 +151,7 @@ class Sending:
         try:
             self._set_out(attempt, first)
             self._request_id += 1
+            self.sent[call.priority] += 1
             request = Request(self._request_id, call.method, call.params)
             response = await self._transports[permit.provider.order].send(request)
             outcome = self._understand(attempt, request.id, response)

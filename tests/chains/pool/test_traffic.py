@@ -10,7 +10,8 @@ from chains.errors import ChainError
 from chains.pool.calls import Priority
 from chains.pool.events import Traffic
 from chains.pool.recorded import Play
-from tests.chains.pool.rig import BUSY, NUMBER, ONE, SILENT, THROTTLED, Rig, a_call, rpc_error
+from chains.pool.settings import Metering, ProviderSettings
+from tests.chains.pool.rig import BUSY, NUMBER, ONE, SILENT, THROTTLED, Rig, a_call, rpc_error, settings_of
 from tests.virtualtime import run
 
 NOT_YET = rpc_error(-32004)
@@ -46,7 +47,7 @@ def test_a_question_is_one_whoever_answers_it(one: Play, two: Play, answered: in
     run(story())
 
 
-def test_who_may_not_be_asked_is_no_question() -> None:
+def test_what_a_hearing_puts_to_one_after_the_other_is_sent_but_no_question_of_its_own() -> None:
     async def story() -> None:
         rig = Rig({"a": ONE, "b": NOT_YET})
         rig.pool.cordon("a", "a test")
@@ -55,11 +56,42 @@ def test_who_may_not_be_asked_is_no_question() -> None:
         assert rig.pool.traffic()[Priority.LIVE] == Traffic()
         with pytest.raises(ChainError, match="not_yet"):
             await rig.pool.call_from("b", a_call(), NUMBER)
-        assert rig.pool.traffic()[Priority.LIVE] == Traffic(offered=1, answered=1)
+        assert rig.pool.traffic()[Priority.LIVE] == Traffic(sent=1)
         assert rig.pool.preferred() == ("b",)
         rig.pool.uncordon("a")
         assert await rig.pool.call_from("a", a_call(), NUMBER) == 1
-        assert rig.pool.traffic()[Priority.LIVE] == Traffic(offered=2, answered=2)
+        assert rig.pool.traffic()[Priority.LIVE] == Traffic(sent=2)
+
+    run(story())
+
+
+def test_each_request_that_is_begun_is_counted_whatever_becomes_of_it() -> None:
+    async def story() -> None:
+        rig = Rig({"a": BUSY, "b": ONE, "c": SILENT})
+        for _ in range(5):
+            await rig.pool.call(a_call(deadline=2.0), NUMBER)
+            await rig.pool.call_each(a_call(deadline=2.0, priority=Priority.HEAD), NUMBER)
+        traffic = rig.pool.traffic()
+        assert sum(each.sent for each in traffic.values()) == sum(rig.sent().values())
+        assert traffic[Priority.LIVE].sent >= traffic[Priority.LIVE].offered == 5
+
+    run(story())
+
+
+def test_a_plan_that_counts_units_is_told_in_calls_too() -> None:
+    async def story() -> None:
+        costs = {"cheap": 10.0, "dear": 70.0}
+        dear = ProviderSettings(
+            name="a", url="http://a.invalid", requests_per_second=1_000.0, metering=Metering(costs=costs)
+        )
+        rig = Rig({"a": ONE, "b": ONE}, providers={"a": dear, "b": settings_of("b", rps=100.0)})
+        metered, plain = rig.pool.health(rig.loop.time())
+        assert (metered.learned_calls, plain.learned_calls) == (metered.learned_rate, plain.learned_rate)
+        for method in ("cheap", "cheap", "dear"):
+            await rig.pool.call_each(a_call(method), NUMBER)
+        metered, plain = rig.pool.health(rig.loop.time())
+        assert metered.learned_calls == pytest.approx(metered.learned_rate / 30.0)
+        assert plain.learned_calls == plain.learned_rate
 
     run(story())
 
