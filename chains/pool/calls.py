@@ -62,13 +62,13 @@ class Upstream(Protocol):
 
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:
         """Put the call once to every provider that may be asked, concurrently, without failover. Never raises for a
-        provider's failure: that is the answer's `error`. Who may not be asked, or not for a while, says nothing; only
-        what is most urgent waits for such. Empty when no provider may be asked."""
+        provider's failure: that is the answer's `error`. Who may not be asked, or, where others may, not for a while,
+        says nothing; only what is most urgent waits for such. Empty when no provider may be asked."""
         ...
 
     async def call_from(self, provider: str, call: Call, decoder: msgspec.json.Decoder[T]) -> T:
         """Put the call once to that provider and nobody else: a quorum's members are asked one by one. Raises as
-        `call` does, `NoProvider` when it may not be asked now (or not for a while; the most urgent calls wait)."""
+        `call` does, `NoProvider` when it may not be asked now (or, where others may, not for a while)."""
         ...
 
     def providers(self) -> tuple[str, ...]:

@@ -306,10 +306,12 @@ class Pool:
         return Answer[T](provider.name, None, error_of(self.chain, call.method, provider.name, attempt.found))
 
     def _goes_without(self, provider: Provider, call: Call) -> bool:
-        """Whether a question to this one provider isn't worth standing in line for: it is away, and there are others to
-        say the same. What is most urgent waits for it all the same."""
-        urgent = call.broadcast or call.priority is Priority.BROADCAST
-        return not urgent and len(self._providers) > 1 and provider.away(self._clock())
+        """Whether a question to this one provider isn't worth standing in line for: it is away, and somebody is there
+        to say the same. What is most urgent waits for it all the same."""
+        if call.broadcast or call.priority is Priority.BROADCAST:
+            return False
+        now = self._clock()
+        return provider.away(now) and not all(other.away(now) for other in self._providers)
 
     def _broadcast_error(self, permit: Permit, call: Call, attempt: Attempt) -> ChainError:
         assert attempt.found is not None

@@ -57,6 +57,19 @@ def test_but_these_wait_for_it(seconds: int, others: tuple[str, ...], call: Call
     run(main())
 
 
+def test_nobody_goes_without_when_all_are_away() -> None:
+    """As when they share an account: then there is nothing better to do than wait."""
+
+    async def main() -> None:
+        plans = {name: settings_of(name, account="shared") for name in "ab"}
+        rig = Rig({"a": sequence([frozen_for(5), ONE]), "b": ONE}, providers=plans)
+        with pytest.raises(Retryable):
+            await rig.pool.call_from("a", a_call(), NUMBER)
+        assert len(await rig.pool.call_each(a_call(), NUMBER)) == 2
+
+    run(main())
+
+
 def test_nor_for_the_one_probe_of_somebody_else() -> None:
     async def main() -> None:
         rig = Rig({"a": BUSY, "b": ONE})
