@@ -38,7 +38,7 @@ class Kind(StrEnum):
     ABSENT_UNPROVEN = "absent_unproven"  # the node says that a slot is empty, which proves nothing
     LACKS_DATA = "lacks_data"  # pruned or not indexed here
     CHAIN_VERDICT = "chain_verdict"  # the chain's rules speak, not the provider
-    PERMANENT = "permanent"  # the request itself is wrong
+    PERMANENT = "permanent"  # the request itself is wrong, as this provider sees it
     UNKNOWN = "unknown"  # no row knows it: ask elsewhere, count, tell a person
 
 
@@ -114,7 +114,7 @@ TREATMENT: Mapping[Kind, Treatment] = {
     Kind.ABSENT_UNPROVEN: Treatment(Failover.OTHERS, Blame.SUCCESS, refused=True),
     Kind.LACKS_DATA: Treatment(Failover.OTHERS, Blame.SUCCESS, refused=True),
     Kind.CHAIN_VERDICT: Treatment(Failover.NOBODY, Blame.SUCCESS, Raises.VERDICT, refused=True),
-    Kind.PERMANENT: Treatment(Failover.NOBODY, Blame.SUCCESS, Raises.PERMANENT, refused=True),
+    Kind.PERMANENT: Treatment(Failover.OTHERS, Blame.SUCCESS, Raises.PERMANENT, refused=True),
     Kind.UNKNOWN: Treatment(Failover.ANYBODY, Blame.FAILURE),
 }
 

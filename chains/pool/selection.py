@@ -79,7 +79,9 @@ class Inquiry:
 
     def heard_anything(self) -> bool:
         """Whether some provider gave an answer that is worth more to the caller than "nobody could be asked"."""
-        return any(found.kind in _TELLING and found.kind is not Kind.UNSUPPORTED for _, found in self._findings)
+        if any(found.kind in _TELLING and found.kind is not Kind.UNSUPPORTED for _, found in self._findings):
+            return True
+        return bool(self._findings) and all(found.kind is Kind.PERMANENT for _, found in self._findings)
 
     def told(self) -> str:
         """Who said what, for people."""
@@ -88,7 +90,9 @@ class Inquiry:
     def error(self, all_names: Sequence[str]) -> ChainError:
         """What to raise. Only when something was noted."""
         assert self._findings, "nobody was asked yet"
-        provider, found = self._findings[-1]
+        # One provider's word that our request is wrong is no proof of it, unless nobody said anything else.
+        other = [finding for finding in self._findings if finding[1].kind is not Kind.PERMANENT]
+        provider, found = (other or self._findings)[-1]
         if TREATMENT[found.kind].failover is not Failover.NOBODY:
             for kind in _TELLING:
                 heard = next((finding for finding in self._findings if finding[1].kind is kind), None)

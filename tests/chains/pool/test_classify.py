@@ -305,10 +305,8 @@ def test_every_kind_and_fault_has_a_treatment() -> None:
 
 
 def test_what_the_chain_says_is_neither_asked_elsewhere_nor_held_against_the_provider() -> None:
-    for kind in (Kind.CHAIN_VERDICT, Kind.PERMANENT):
-        assert TREATMENT[kind].failover is Failover.NOBODY
-        assert TREATMENT[kind].blame is Blame.SUCCESS
-        assert TREATMENT[kind].raises is not Raises.RETRYABLE
+    verdict = TREATMENT[Kind.CHAIN_VERDICT]
+    assert (verdict.failover, verdict.blame, verdict.raises) == (Failover.NOBODY, Blame.SUCCESS, Raises.VERDICT)
 
 
 def test_only_a_proper_refusal_proves_that_a_broadcast_was_not_taken() -> None:

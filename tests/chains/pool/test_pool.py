@@ -98,19 +98,72 @@ def test_a_read_fails_over_to_the_other_provider_within_the_deadline(trouble: Pl
     ("play", "kind", "code"),
     [
         (rpc_error(-32002, "Transaction simulation failed: custom program error"), Verdict, "simulation_failed"),
-        (rpc_error(-32602, "Invalid params"), Permanent, "invalid_params"),
-        (rpc_error(-32015, "version"), Permanent, "transaction_version_unsupported"),
         (Play(status=413, body=b""), Retryable, "split"),
     ],
 )
-def test_what_the_chain_or_our_own_request_is_to_blame_for_is_not_asked_twice(
-    play: Play, kind: type[ChainError], code: str
-) -> None:
+def test_what_the_chain_says_or_less_would_do_is_not_asked_twice(play: Play, kind: type[ChainError], code: str) -> None:
     async def main() -> None:
         rig = Rig({"a": play, "b": ONE})
         error = await fails(rig.pool.call(a_call(), NUMBER))
         assert (type(error), error.code) == (kind, code)
         assert rig.sent() == {"a": 1, "b": 0}
+
+    run(main())
+
+
+WRONG, TOO_NEW = rpc_error(-32602, "Invalid params"), rpc_error(-32015, "version")
+
+
+@pytest.mark.parametrize(
+    ("plays", "kind", "code"),
+    [
+        ((WRONG,), Permanent, "invalid_params"),
+        ((WRONG, WRONG), Permanent, "invalid_params"),
+        ((TOO_NEW, TOO_NEW), Permanent, "transaction_version_unsupported"),
+        ((WRONG, BUSY), Retryable, "overloaded"),
+        ((BUSY, WRONG), Retryable, "overloaded"),
+        ((NOT_YET, WRONG), Retryable, "not_yet"),
+        ((WRONG, NOT_YET), Retryable, "not_yet"),
+        ((WRONG, rpc_error(-32601)), NoProvider, "no_provider"),
+    ],
+)
+def test_a_request_is_wrong_when_all_who_were_asked_say_so(
+    plays: tuple[Play, ...], kind: type[ChainError], code: str
+) -> None:
+    async def main() -> None:
+        rig = Rig(dict(zip("ab", plays, strict=False)))
+        error = await fails(rig.pool.call(a_call(), NUMBER))
+        assert (type(error), error.code) == (kind, code)
+        assert all(count >= 1 for count in rig.sent().values())
+
+    run(main())
+
+
+@pytest.mark.parametrize("wrong", [WRONG, TOO_NEW, rpc_error(-32600), rpc_error(-32003)])
+def test_a_request_that_one_provider_calls_wrong_is_put_to_the_others(wrong: Play) -> None:
+    async def main() -> None:
+        rig = Rig({"a": wrong, "b": wrong, "c": TWO})
+        assert await rig.pool.call(a_call(), NUMBER) == 2
+        assert rig.sent() == {"a": 1, "b": 1, "c": 1}
+
+    run(main())
+
+
+def test_who_is_locked_out_has_no_say_in_whether_a_request_is_wrong() -> None:
+    async def main() -> None:
+        rig = Rig({"a": WRONG, "b": ONE})
+        rig.pool.cordon("b", "a test")
+        error = await fails(rig.pool.call(a_call(), NUMBER))
+        assert (type(error), error.code) == (Permanent, "invalid_params")
+
+    run(main())
+
+
+def test_a_broadcast_that_is_called_wrong_goes_to_nobody_else() -> None:
+    async def main() -> None:
+        rig = Rig({"a": WRONG, "b": ONE})
+        error = await fails(rig.pool.call(a_call(broadcast=True), NUMBER))
+        assert (type(error), rig.sent()) == (Permanent, {"a": 1, "b": 0})
 
     run(main())
 
