@@ -53,6 +53,7 @@ class Provider:
         "_last_success_at",
         "_unsupported",
         "_useless_from",
+        "_worked",
         "asked",
         "auth",
         "breaker",
@@ -88,6 +89,7 @@ class Provider:
         self.failing_since: float | None = None
         self._useless_from = pool_settings.breaker.slow_seconds
         self._unsupported: dict[str, float] = {}
+        self._worked: dict[str, float] = {}
         self._last_error: Classification | None = None
         self._last_error_at = 0.0
         self._last_success_at: float | None = None
@@ -150,6 +152,7 @@ class Provider:
             self.service.observe(permit.kind, seconds)
             if kind is _OK:
                 gradient.answered(seconds)
+                self._worked[permit.method] = inf
             else:
                 self._learn(permit, now, outcome)
             return
@@ -163,6 +166,19 @@ class Provider:
     def _useless_after(self, usual: float) -> float:
         breaker = self.pool_settings.breaker
         return max(breaker.slow_factor * usual, breaker.slow_seconds)
+
+    def offers(self, method: str, now: float) -> bool:
+        """Whether the provider is known to offer a method that it has just refused: it has answered it, and hasn't
+        refused it ever since for as long as a refusal would be believed. Or one hiccup at every provider would take a
+        method from us that all of them have."""
+        known = self._worked.get(method)
+        if known is None:
+            return False
+        refused_from = self._worked[method] = min(known, now)
+        if now - refused_from < self.pool_settings.unsupported_ttl_seconds:
+            return True
+        del self._worked[method]
+        return False
 
     def _learn(self, permit: Permit, now: float, outcome: Classification) -> None:
         if outcome.kind is Kind.THROTTLED:

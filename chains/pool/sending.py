@@ -194,7 +194,11 @@ class Sending:
             else:
                 attempt.raw = result
                 return _OK
-        return classify(self._family, attempt.permit.provider.vendor, result)
+        provider = attempt.permit.provider
+        found = classify(self._family, provider.vendor, result)
+        if found.kind is Kind.UNSUPPORTED and provider.offers(attempt.call.method, self._clock()):
+            return msgspec.structs.replace(found, kind=Kind.PROVIDER_BROKEN, name=Kind.PROVIDER_BROKEN.value)
+        return found
 
     # --- time ---
 

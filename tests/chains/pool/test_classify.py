@@ -185,7 +185,7 @@ ON_EVM: list[Example] = [
         ("", error(-32000, "state not available"), Kind.LACKS_DATA, "lacks_data"),
         ("", error(-32000, "history has been pruned for this block"), Kind.LACKS_DATA, "lacks_data"),
         ("", error(-32001, "resource not found"), Kind.LACKS_DATA, "lacks_data"),
-        ("", error(-32001, "no"), Kind.UNSUPPORTED, "unsupported"),
+        ("", error(-32001), Kind.LACKS_DATA, "lacks_data"),
         ("", error(-32004, "method not supported"), Kind.UNSUPPORTED, "unsupported"),
         ("", error(-32601, "the method does not exist"), Kind.UNSUPPORTED, "unsupported"),
         ("quicknode", error(-32612, "custom method on a free plan"), Kind.UNSUPPORTED, "unsupported"),

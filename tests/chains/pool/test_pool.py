@@ -746,3 +746,41 @@ def test_a_provider_whose_answers_nobody_knows_is_left_alone_while_another_answe
         assert rig.pool.health(rig.loop.time())[0].error_breaker is not State.CLOSED
 
     run(main())
+
+
+@pytest.mark.parametrize("hiccup", [rpc_error(-32601, "not found"), Play(status=405, body=b""), rpc_error(-32001)])
+def test_a_method_that_has_worked_is_not_gone_because_of_one_hiccup(hiccup: Play) -> None:
+    async def main() -> None:
+        rig = Rig({name: sequence([ONE, hiccup, ONE]) for name in "abc"}, family="evm")
+        assert len(await rig.pool.call_each(a_call("eth_getBlockByNumber"), NUMBER)) == 3
+        assert isinstance(await fails(rig.pool.call(a_call("eth_getBlockByNumber"), NUMBER)), Retryable)
+        assert all(health.unsupported == () for health in rig.pool.health(rig.loop.time()))
+        assert await rig.pool.call(a_call("eth_getBlockByNumber"), NUMBER) == 1
+
+    run(main())
+
+
+def test_a_method_that_a_provider_takes_away_is_gone_after_as_long_as_it_would_be_believed() -> None:
+    async def main() -> None:
+        rig = Rig(
+            {"a": sequence([ONE, rpc_error(-32601)])}, family="evm", pool=PoolSettings(unsupported_ttl_seconds=60.0)
+        )
+        assert await rig.pool.call(a_call("m"), NUMBER) == 1
+        for seconds in (0.0, 30.0, 29.0):
+            await asyncio.sleep(seconds)
+            assert isinstance(await fails(rig.pool.call_from("a", a_call("m"), NUMBER)), Retryable)
+        await asyncio.sleep(2.0)
+        assert isinstance(await fails(rig.pool.call_from("a", a_call("m"), NUMBER)), Permanent)
+
+    run(main())
+
+
+def test_what_was_learned_of_methods_is_forgotten_when_a_person_has_looked() -> None:
+    async def main() -> None:
+        rig = Rig({"a": sequence([rpc_error(-32601), ONE])}, family="evm")
+        assert (await fails(rig.pool.call(a_call("m"), NUMBER))).code == "unsupported"
+        assert (await fails(rig.pool.call(a_call("m"), NUMBER))).code == "unsupported"
+        rig.pool.release("a")
+        assert await rig.pool.call(a_call("m"), NUMBER) == 1
+
+    run(main())
