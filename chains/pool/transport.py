@@ -25,6 +25,10 @@ CONNECT_SECONDS = 5.0
 KEPT_HEADERS = ("retry-after", "x-ratelimit-reset", "date", "content-type")
 """Response headers that anyone reads."""
 
+_PACKED_ROOM = 64 * 1024
+"""Bytes by which an answer may be larger compressed than it may be unpacked: what a header, and data that can't be
+compressed, add. Beyond it somebody sends parts that unpack to nothing."""
+
 
 class TransportFault(Exception):
     """No answer. `may_have_left`: the request, or a part of it, may have reached the provider."""
@@ -98,13 +102,19 @@ class HttpTransport:
             raise TransportFault(Fault.GARBLED, "a content encoding we didn't ask for", may_have_left=True)
         unpacker = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
         parts: list[bytes] = []
-        left = self._limit
+        left = packed_left = self._limit
         async for chunk in response.content.iter_any():
-            part = chunk if unpacker is None else unpacker.decompress(chunk, left + 1)
+            part = chunk
+            if unpacker is not None:
+                part = unpacker.decompress(chunk, left + 1)
+                packed_left -= len(chunk)
             left -= len(part)
-            if left < 0:
+            if left < 0 or packed_left < -_PACKED_ROOM:
                 response.close()
                 raise TransportFault(Fault.TOO_LARGE, f"more than {self._limit} bytes", may_have_left=True)
+            if unpacker is not None and unpacker.unused_data:
+                response.close()
+                raise TransportFault(Fault.GARBLED, "more after a compressed answer's end", may_have_left=True)
             parts.append(part)
         if unpacker is not None and not unpacker.eof:
             raise TransportFault(Fault.GARBLED, "a compressed answer that breaks off", may_have_left=True)

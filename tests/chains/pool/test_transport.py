@@ -122,10 +122,41 @@ async def test_a_compressed_bomb_never_takes_the_memory_it_claims() -> None:
 
 
 @pytest.mark.parametrize(
+    ("begins", "repeats", "kind"),
+    [
+        (gzip.compress(b"{}"), b"x" * 65_536, Fault.GARBLED),
+        # A stored block without a byte in it, over and over: it unpacks to nothing and never ends.
+        (gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff" * 13_000, Fault.TOO_LARGE),
+    ],
+    ids=["after the end", "blocks of nothing"],
+)
+async def test_a_compressed_answer_that_goes_on_and_adds_nothing_is_cut_off(
+    begins: bytes, repeats: bytes, kind: Fault
+) -> None:
+    written = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(headers={"Content-Encoding": "gzip"})
+        await response.prepare(request)
+        await response.write(begins)
+        for _ in range(500):
+            await response.write(repeats)
+            written += 1
+        return response
+
+    async with server(handler) as url:
+        assert (await fault(url)).fault is kind
+    assert written < 500, "nobody reads on"
+
+
+@pytest.mark.parametrize(
     ("encoding", "body"),
     [
         ("gzip", b"this is not gzip"),
         ("gzip", gzip.compress(b"a" * 10_000)[:-9]),
+        ("gzip", gzip.compress(b"{}", mtime=0) + b"more"),
+        ("gzip", gzip.compress(b"{}", mtime=0) * 2),
         ("br", b"\x00"),
     ],
 )
