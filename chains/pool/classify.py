@@ -155,7 +155,8 @@ class Classification(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One row. Unset fields match everything; `words` are looked for in the lower-cased message or body text."""
+    """One row. Unset fields match everything; `words` are looked for in the lower-cased message or body
+    text, and `whole` is all of it."""
 
     kind: Kind
     name: str = ""
@@ -165,6 +166,7 @@ class Rule:
     shape: Shape | None = None
     code: int | None = None
     words: str = ""
+    whole: str = ""
 
     def matches(self, family: str, vendor: str, evidence: Evidence, text: str) -> bool:
         """Whether the row speaks of this answer; `text` is the evidence's message in lower case."""
@@ -175,6 +177,7 @@ class Rule:
             and (self.shape is None or self.shape is evidence.shape)
             and (self.code is None or (self.code == evidence.code and evidence.shape is Shape.ERROR))
             and self.words in text
+            and (not self.whole or text.strip() == self.whole)
         )
 
 
@@ -220,7 +223,7 @@ _BEFORE_ALL = (
 )
 
 _SOLANA = (
-    *_coded(Kind.NOT_YET, SOLANA, -32004, -32014, -32016),
+    *_coded(Kind.NOT_YET, SOLANA, -32004, -32014, -32016, -32017),
     *_coded(Kind.ABSENT_UNPROVEN, SOLANA, -32007, -32009),
     *_coded(Kind.LACKS_DATA, SOLANA, -32001, -32008, -32010, -32011, -32020, -32021),
     *_coded(Kind.UNHEALTHY, SOLANA, -32005, -32012, -32019, -32603),
@@ -228,6 +231,7 @@ _SOLANA = (
     *_coded(Kind.PERMANENT, SOLANA, -32006, name="precompile_invalid"),
     *_coded(Kind.PERMANENT, SOLANA, -32013, name="signature_length"),
     *_coded(Kind.PERMANENT, SOLANA, -32015, name="transaction_version_unsupported"),
+    *_coded(Kind.PERMANENT, SOLANA, -32018, name="not_an_epoch_boundary"),
     *_coded(Kind.PERMANENT, SOLANA, -32600, name="invalid_request"),
     *_coded(Kind.PERMANENT, SOLANA, -32602, name="invalid_params"),
     *_coded(Kind.UNSUPPORTED, SOLANA, -32601),
@@ -239,9 +243,17 @@ _SOLANA = (
 
 _EVM_BY_WORDS = (
     *_said(Kind.NOT_YET, "beyond current head", family=EVM),
-    *_said(Kind.SPLIT, "range too large", "range is too", "returned more than", "is too big", family=EVM),
+    *_said(
+        Kind.SPLIT, "range too large", "range is too", "returned more than", "is too big", "query exceeds", family=EVM
+    ),
     *_said(Kind.SPLIT, "response size exceeded", "response size should not", "block range", family=EVM),
-    *_said(Kind.THROTTLED, "rate limit", "too many requests", "code: 1015", "error 1015", family=EVM),
+    *_said(Kind.THROTTLED, "rate limit", "too many requests", "code: 1015", "code 1015", family=EVM),
+    *_said(Kind.THROTTLED, "error 1015", family=EVM),
+    Rule(kind=Kind.THROTTLED, family=EVM, shape=Shape.ERROR, whole="1015"),
+    *_said(Kind.PERMANENT, "unknown transaction type", name="malformed", family=EVM),
+    *_said(Kind.LACKS_DATA, "unknown transaction", family=EVM),
+    *_said(Kind.PERMANENT, "exceeds the configured cap", name="fee_cap", family=EVM),
+    *_said(Kind.OVERLOADED, "txpool is full", family=EVM),
     *_said(
         Kind.CHAIN_VERDICT, "already known", "already imported", "known transaction", name="already_known", family=EVM
     ),
