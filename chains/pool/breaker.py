@@ -80,17 +80,18 @@ class ErrorBreaker:
             return State.HALF_OPEN
         return self._state
 
-    def ready_at(self, now: float) -> float | None:
-        """When a call may pass: `now`, the end of the pause, or None while the probes that are out decide it."""
+    def ready_at(self, now: float, *, urgent: bool = False) -> float | None:
+        """When a call may pass: `now`, the end of the pause, or None while the probes that are out decide it. For the
+        most `urgent` there is one place more, or heavy reads that hang would keep them out for as long as they do."""
         if self._state is _CLOSED:
             return now
         if self._state is State.OPEN:
             return max(now, self._open_until)
-        if self._state is State.HALF_OPEN and self._probes >= self._probes_allowed:
+        if self._state is State.HALF_OPEN and self._probes >= self._probes_allowed + urgent:
             return None
         return now
 
-    def enter(self, now: float) -> int:
+    def enter(self, now: float, *, urgent: bool = False) -> int:
         """Let one call pass; the ticket says under which epoch. Only when `ready_at` is `now`."""
         if self._state is _CLOSED:
             return self._epoch
@@ -100,7 +101,7 @@ class ErrorBreaker:
             self._epoch += 1
             self._probes, self._probes_allowed, self._good_probes = 0, 1, 0
         if self._state is State.HALF_OPEN:
-            assert self._probes < self._probes_allowed, "more probes than allowed"
+            assert self._probes < self._probes_allowed + urgent, "more probes than allowed"
             self._probes += 1
         return self._epoch
 

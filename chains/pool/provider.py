@@ -19,7 +19,7 @@ from chains.pool.methods import MethodClass, method_class
 from chains.pool.service import FAIR, STALE_SECONDS, ServiceTime
 from chains.pool.settings import PoolSettings, ProviderSettings
 
-_OK, _SUCCESS = Kind.OK, Blame.SUCCESS
+_OK, _SUCCESS, _BROADCAST = Kind.OK, Blame.SUCCESS, Priority.BROADCAST
 """By these names, because every call passes here and an enumeration's own members are slow to look up."""
 
 NEVER = inf
@@ -109,7 +109,7 @@ class Provider:
             return NEVER
         limited_until = self.limiter.ready_at(now, priority, method)
         if not self.breaker.closed:
-            broken_until = self.breaker.ready_at(now)
+            broken_until = self.breaker.ready_at(now, urgent=priority is _BROADCAST)
             if broken_until is None:
                 return limited_until if limited_until > now else None
             limited_until = max(broken_until, limited_until)
@@ -125,7 +125,7 @@ class Provider:
     def begin(self, now: float, priority: Priority, method: str) -> Permit:
         """Take a permit. Only when `ready_at` is `now`."""
         self.limiter.take(now, priority, method)
-        permit = Permit(self, self.breaker.enter(now), now, priority, method)
+        permit = Permit(self, self.breaker.enter(now, urgent=priority is _BROADCAST), now, priority, method)
         self.slots.take(priority, permit.kind)
         self.asked += 1
         return permit

@@ -83,6 +83,33 @@ def test_half_open_lets_one_probe_pass_then_more_then_closes() -> None:
     assert breaker.state(now) is State.CLOSED, "the old window is forgotten"
 
 
+def test_one_more_probe_is_there_for_the_most_urgent() -> None:
+    breaker = opened()
+    now = 5.0
+    breaker.enter(now)
+    assert breaker.ready_at(now) is None
+    assert breaker.ready_at(now, urgent=True) == now
+    probe = breaker.enter(now, urgent=True)
+    assert breaker.ready_at(now, urgent=True) is None
+    breaker.leave(probe, now, Blame.SUCCESS)
+    assert breaker.ready_at(now) == now, "its answer counts like any"
+
+
+def test_each_good_probe_allows_for_half_as_many_more() -> None:
+    breaker = ErrorBreaker("p", BreakerSettings(spread=0.0, probes_to_close=8))
+    calls(breaker, 0.0, *[Blame.FAILURE] * 20)
+    allowed = []
+    for _ in range(6):
+        out = []
+        while breaker.ready_at(5.0) == 5.0:
+            out.append(breaker.enter(5.0))
+        allowed.append(len(out))
+        breaker.leave(out.pop(), 5.0, Blame.SUCCESS)
+        for each in out:
+            breaker.leave(each, 5.0, None)
+    assert allowed == [1, 2, 3, 4, 6, 9]
+
+
 def test_a_probe_that_vanishes_frees_its_place() -> None:
     breaker = opened()
     for _ in range(100):
@@ -176,6 +203,12 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule()
     def enter(self) -> None:
         ticket = self.breaker.enter(self.now)
+        self.out.append((ticket, self.breaker.state(self.now)))
+
+    @precondition(lambda self: self.breaker.ready_at(self.now, urgent=True) == self.now)
+    @rule()
+    def enter_urgently(self) -> None:
+        ticket = self.breaker.enter(self.now, urgent=True)
         self.out.append((ticket, self.breaker.state(self.now)))
 
     @precondition(lambda self: self.out)

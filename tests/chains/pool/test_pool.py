@@ -784,3 +784,22 @@ def test_what_was_learned_of_methods_is_forgotten_when_a_person_has_looked() -> 
         assert await rig.pool.call(a_call("m"), NUMBER) == 1
 
     run(main())
+
+
+def test_reads_that_hang_at_a_provider_on_its_way_back_keep_no_broadcast_out() -> None:
+    async def main() -> None:
+        rig = Rig({"a": BUSY})
+        for _ in range(20):
+            await fails(rig.pool.call_from("a", a_call(), NUMBER))
+        await asyncio.sleep(1.0)
+        rig.wires["a"].script = lambda request: SILENT if request.method == "getBlock" else ONE
+        reads = [asyncio.create_task(rig.pool.call(a_call("getBlock", deadline=30.0), NUMBER)) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        began = rig.loop.time()
+        for _ in range(3):
+            call = a_call("sendTransaction", priority=Priority.BROADCAST, deadline=5.0, broadcast=True)
+            assert await rig.pool.call(call, NUMBER) == 1
+        assert rig.loop.time() == began
+        await asyncio.gather(*reads, return_exceptions=True)
+
+    run(main())
