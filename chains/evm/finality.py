@@ -49,21 +49,22 @@ def judge(cursor: Block, answers: Sequence[tuple[str, Block | None]]) -> Judgeme
     return Judgement(agreeing, contradicting)
 
 
-def verdict(cursor: Block, judgement: Judgement) -> Retryable | Integrity:
+def verdict(block: Block, judgement: Judgement, required: int) -> Retryable | Integrity:
     """What to raise once everybody has been asked.
 
-    When somebody still holds the cursor's block, the others are at fault and have been reported: try again without
-    them. When nobody does, the chain crossed our finalized mark.
+    When somebody still holds the block, the others are at fault: try again without them. When nobody does, and as many
+    as a quorum needs have another one in its place, the chain crossed the finalized mark. Fewer prove nothing: those
+    who still have it may be away for a moment.
     """
-    if judgement.agreeing or not judgement.contradicting:
+    if judgement.agreeing or len(judgement.contradicting) < required:
         return Retryable(
             "parent_mismatch",
-            f"{', '.join(judgement.contradicting) or 'a provider'} denied block {cursor.position} {cursor.hash}"
+            f"{', '.join(judgement.contradicting) or 'a provider'} denied block {block.position} {block.hash}"
             f" which {', '.join(judgement.agreeing) or 'nobody'} confirmed",
         )
     return Integrity(
         "parent_mismatch",
-        f"no provider has block {cursor.hash} at {cursor.position} any more: the chain was rewritten below the"
+        f"no provider has block {block.hash} at {block.position} any more: the chain was rewritten below the"
         " finalized mark, or all providers serve another fork",
     )
 

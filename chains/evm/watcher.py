@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -35,18 +35,25 @@ Heard = Hearing[Witness[Facts]]
 
 
 class Marks:
-    """What each provider calls final, for one scan: each is asked once, when its word is first needed."""
+    """What each provider calls final, for one scan: each is asked once, when its word is first needed. `examine` looks
+    at each mark before it counts, and raises `ChainError` for one that doesn't."""
 
-    __slots__ = ("_rpc", "_turn", "known")
+    __slots__ = ("_examine", "_refused", "_rpc", "_turn", "known")
 
-    def __init__(self, rpc: EvmRpc) -> None:
-        self._rpc = rpc
+    def __init__(self, rpc: EvmRpc, examine: Callable[[str, Block], Awaitable[None]]) -> None:
+        self._rpc, self._examine = rpc, examine
         self._turn = asyncio.Lock()
+        self._refused: dict[str, ChainError] = {}
         self.known: dict[str, Block] = {}
 
     async def ask(self, provider: str) -> Block:
         """Its finalized block."""
         mark = codec.place(await self._rpc.header_from(provider, FINALIZED, Priority.HEAD))
+        try:
+            await self._examine(provider, mark)
+        except ChainError as exc:
+            self._refused[provider] = exc
+            raise
         self.known[provider] = mark
         self._rpc.upstream.report_heights(provider, finalized=mark.position)
         return mark
@@ -54,6 +61,8 @@ class Marks:
     async def require(self, provider: str, number: int) -> Block:
         """Its mark, which must reach this block. Raises `Retryable` (`not_yet`)."""
         async with self._turn:
+            if provider in self._refused:
+                raise self._refused[provider]
             mark = self.known.get(provider) or await self.ask(provider)
         if mark.position < number:
             raise Retryable("not_yet", f"{provider} calls block {mark.position} final, not yet {number}")
@@ -103,7 +112,10 @@ class Watcher:
             if a.value is not None
             and ((block := codec.place(a.value)).hash == cursor.hash or final.get(a.provider, -1) >= cursor.position)
         }
-        self._report(cursor, finality.judge(cursor, list(blocks.items())))
+        # What it calls final there counts, whatever it shows when it is asked by number.
+        blocks |= {name: mark for name, mark in marks.items() if finality.contradicts(cursor, mark)}
+        self._report(cursor, finality.judge(cursor, list(blocks.items())), 1)
+        doubtful = {name for name, mark in marks.items() if await self._doubtful(name, mark)}
         asked = {a.provider for a in (*finalized, *latest, *held)}
         sources = []
         for name in self._rpc.upstream.providers():
@@ -111,10 +123,10 @@ class Watcher:
                 continue
             self._rpc.upstream.report_heights(name, latest=newest.get(name), finalized=final.get(name))
             confirms = blocks[name].hash == cursor.hash if name in blocks else None
-            if any(self._sightings.behind(name, heights[name]) for heights in (newest, final) if name in heights):
+            heights = [one[name] for one in (newest, final) if name in one]
+            if name in doubtful or any(self._sightings.behind(name, height) for height in heights):
                 confirms = None
             sources.append(Source(provider=name, latest=newest.get(name), finalized=final.get(name), confirms=confirms))
-        await self._taken_back(marks)
         return tuple(sources)
 
     async def block(self, position: int) -> Block:
@@ -146,10 +158,7 @@ class Watcher:
         """See `chains.ports.Adapter.scan`. Where a block can't be proven yet, the range ends before it; an error is
         raised only when not a single block could be proven."""
         view = self._view(watch)
-        marks, finalized = await self._finalized(cursor.position)
-        for mark in marks.known.values():  # ordered: any of them leads to the same question
-            if finality.contradicts(cursor, mark):
-                raise await self._settle(cursor)
+        marks, finalized = await self._finalized(cursor.position, cursor)
         window = finality.window(cursor, finalized, limit)
         if window is None:
             return None
@@ -220,33 +229,45 @@ class Watcher:
         final = [name for name in names if name in marks.known and marks.known[name].position >= position]
         return (*final, *(name for name in names if name not in final))
 
-    async def _finalized(self, position: int) -> tuple[Marks, Block]:
+    async def _finalized(self, position: int, cursor: Block | None = None) -> tuple[Marks, Block]:
         """What a quorum calls final: of the marks of those asked, the quorum-th from the top, so that no provider
         alone makes an unfinal block final. Where some know of something newer than `position` and too few say so,
-        everybody is asked, so that one that is behind doesn't hold up the others."""
-        marks = Marks(self._rpc)
+        everybody is asked, so that one that is behind doesn't hold up the others. A mark that is refuted counts for
+        nothing, and the next provider is asked instead. Raises `Integrity` where the chain itself went back."""
+        marks = Marks(self._rpc, lambda provider, mark: self._examine(provider, mark, cursor))
         heard = Hearing(
             order(self._rpc.upstream), self._quorum, lambda provider, _: marks.ask(provider), lambda _: None
         )
         await heard.enough()
         if len(heard.said) >= self._quorum and _lowest(heard) <= position < max(b.position for b in heard.values):
             await heard.everybody()
+        heard.raise_integrity()
         if len(heard.said) < self._quorum:
             raise heard.error("the finalized block")
-        doubt = await self._taken_back(marks.known)
-        if doubt is not None:
-            raise doubt
         ranked = sorted(heard.values, key=lambda block: block.position, reverse=True)
         return marks, ranked[self._quorum - 1]
 
-    async def _taken_back(self, marks: dict[str, Block]) -> Exception | None:
-        """What to raise when a provider takes back a finalized hash: either it or the chain has gone wrong, and
-        everybody is asked which. Remembers what they call final now."""
-        for name, mark in marks.items():  # ordered: as asked
-            before = self._sightings.note(name, mark.position, mark.hash)
-            if before is not None:
-                return await self._settle(msgspec.structs.replace(mark, hash=before))
-        return None
+    async def _examine(self, provider: str, mark: Block, cursor: Block | None) -> None:
+        """Look at a finalized mark before it counts, and remember it. Raises `Retryable` where it denies the cursor or
+        what the provider itself called final before, and `Integrity` where a quorum does so."""
+        before = self._sightings.note(provider, mark.position, mark.hash)
+        if cursor is not None and finality.contradicts(cursor, mark):
+            raise await self._settle(cursor, provider, mark, 1)
+        if before is None:
+            return
+        if self._sightings.callers(mark.position, before) >= self._quorum:
+            raise await self._settle(msgspec.structs.replace(mark, hash=before), provider, mark, self._quorum)
+        # Which of its two words is false doesn't matter; and neither says anything against those who never said it.
+        self._strike(provider, f"calls {mark.hash} final at {mark.position}, where it called {before} final before")
+        raise Retryable(Ruling.MISMATCH.value, f"{provider} takes back its finalized block {mark.position} {before}")
+
+    async def _doubtful(self, provider: str, mark: Block) -> bool:
+        """Whether the provider takes back what it called final."""
+        try:
+            await self._examine(provider, mark, None)
+        except ChainError:
+            return True
+        return False
 
     async def _prove(self, previous: Block, heard: Heard) -> Statement[Facts]:
         """The statement that follows `previous`, if it is proven. Raises `Integrity`, `Retryable`."""
@@ -287,19 +308,19 @@ class Watcher:
             watched=view.watched,
         )
 
-    async def _settle(self, block: Block) -> Exception:
-        """Ask everybody about a block that was final, report who denies it while others confirm it, say what to
-        raise."""
+    async def _settle(self, block: Block, denier: str, mark: Block, enough: int) -> Exception:
+        """Ask everybody about a block that was final and that `denier`'s mark denies, report who denies it while
+        `enough` confirm it, say what to raise. What a provider calls final counts, whatever it shows by number."""
         answers = await self._rpc.headers(block.position)
-        judgement = finality.judge(
-            block, [(a.provider, None if a.value is None else codec.place(a.value)) for a in answers]
-        )
-        self._report(block, judgement)
-        return finality.verdict(block, judgement)
+        held = {a.provider: codec.place(a.value) for a in answers if a.value is not None}
+        judgement = finality.judge(block, list({**held, denier: mark}.items()))
+        self._report(block, judgement, enough)
+        return finality.verdict(block, judgement, self._quorum)
 
-    def _report(self, block: Block, judgement: finality.Judgement) -> None:
-        """A strike for who denies a block that somebody else still has."""
-        if judgement.agreeing:
+    def _report(self, block: Block, judgement: finality.Judgement, enough: int) -> None:
+        """A strike for who denies a block that `enough` others still have: one for our cursor, which was proven; a
+        quorum for a block that was called final and has not been proven."""
+        if len(judgement.agreeing) >= enough:
             for provider in judgement.contradicting:
                 self._strike(provider, f"another finalized block at {block.position} than {block.hash}")
 

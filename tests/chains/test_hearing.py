@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chains.errors import ChainError, Integrity, NoProvider, Retryable
 from chains.hearing import Hearing, check_identity, urgency
 from chains.pool.calls import Priority
-from chains.sightings import REMEMBERED, Sightings
+from chains.sightings import LEAP, REMEMBERED, Sightings
 from tests.upstream_direct import DirectUpstream
 
 GONE = NoProvider("no_provider", "quarantined")
@@ -136,6 +136,25 @@ def test_who_goes_back_is_behind_until_it_has_caught_up() -> None:
     seen.note("a", 3)
     assert seen.behind("a", 8)
     assert not seen.behind("b", 3)
+
+
+def test_nobody_is_held_to_an_absurd_mark_for_ever() -> None:
+    seen = Sightings()
+    seen.note("a", 9)
+    seen.note("a", 10**18)
+    assert seen.behind("a", 9)
+    seen.note("a", 10)
+    assert [seen.behind("a", position) for position in (9, 10)] == [True, False]
+    seen.note("a", 10 + LEAP)
+    seen.note("a", 10)
+    assert seen.behind("a", 10), "a leap is more than that"
+
+
+def test_who_called_a_block_final() -> None:
+    seen = Sightings()
+    for provider, block_hash in (("a", "x"), ("b", "x"), ("c", "y"), ("a", "y")):
+        seen.note(provider, 5, block_hash)
+    assert [seen.callers(5, "x"), seen.callers(5, "y"), seen.callers(6, "x")] == [2, 1, 0]
 
 
 def test_only_so_many_marks_are_remembered() -> None:

@@ -57,21 +57,27 @@ def test_contradictions() -> None:
     ("answers", "kind", "contradicting"),
     [
         ([("p", block(5, "b")), ("q", block(5, "b"))], Integrity, ("p", "q")),
-        ([("p", block(5, "b"))], Integrity, ("p",)),
-        ([("p", block(5, "b")), ("q", None)], Integrity, ("p",)),
+        ([("p", block(5, "b"))], Retryable, ("p",)),
+        ([("p", block(5, "b")), ("q", None)], Retryable, ("p",)),
+        ([("p", block(5, "b")), ("q", block(5, "c"))], Integrity, ("p", "q")),
         ([("p", block(5, "b")), ("q", block(5))], Retryable, ("p",)),
         ([("p", block(5)), ("q", block(5))], Retryable, ()),
         ([("p", None)], Retryable, ()),
         ([], Retryable, ()),
     ],
-    ids=["all", "one", "silent", "liar", "none", "nothing", "nobody"],
+    ids=["all", "one", "silent", "elsewhere", "liar", "none", "nothing", "nobody"],
 )
 def test_only_a_chain_that_everybody_rewrote_is_an_integrity_fault(
     answers: list[tuple[str, Block | None]], kind: type[Exception], contradicting: tuple[str, ...]
 ) -> None:
     judgement = finality.judge(block(5), answers)
     assert judgement.contradicting == contradicting
-    assert isinstance(finality.verdict(block(5), judgement), kind)
+    assert isinstance(finality.verdict(block(5), judgement, 2), kind)
+
+
+def test_where_one_word_is_all_there_is_it_counts() -> None:
+    judgement = finality.judge(block(5), [("p", block(5, "b"))])
+    assert isinstance(finality.verdict(block(5), judgement, 1), Integrity)
 
 
 def test_joined_blocks_pass() -> None:

@@ -353,14 +353,76 @@ async def test_a_finalized_hash_that_is_taken_back_is_put_to_everybody() -> None
         return {"id": 1, "result": {**reply["result"], "hash": digest("changed")}}
 
     upstream.tempers["a"] = changed
-    with pytest.raises(Retryable, match="parent_mismatch: a denied block 10"):
-        await scanner.scan(CHAIN.place(4), watched(), 4)
+    assert await scanner.scan(CHAIN.place(4), watched(), 4) is not None
     assert {provider for provider, _ in upstream.strikes} == {"a"}
     upstream.strikes.clear()
     upstream.tempers |= {"b": changed, "c": changed}
     with pytest.raises(Integrity, match="parent_mismatch: no provider has block"):
         await scanner.scan(CHAIN.place(4), watched(), 4)
     assert upstream.strikes == []
+
+
+def marking(*marks: tuple[int, str], numbered: Json | None = None) -> Temper:
+    """Calls these blocks final, one after the other; `numbered`: what it shows of a block asked for by number."""
+    left = list(marks)
+
+    def temper(call: Call, reply: Reply) -> Reply:
+        if call.method != "eth_getBlockByNumber" or call.params[1]:
+            return reply
+        if call.params[0] == "finalized":
+            number, block_hash = left.pop(0) if len(left) > 1 else left[0]
+            return {"id": 1, "result": {**CHAIN.shown(number, full=False), "hash": block_hash}}
+        if numbered is not None and call.params[0] == numbered["number"]:
+            return {"id": 1, "result": numbered}
+        return reply
+
+    return temper
+
+
+async def test_who_takes_back_its_own_word_convicts_nobody_else() -> None:
+    """It alone called the false block final. That the others never did is no fault of theirs."""
+    fake, true = digest("fake"), CHAIN.place(FINAL).hash
+    numbered = {**CHAIN.shown(FINAL, full=False), "hash": fake}
+    upstream = providers(a=marking((FINAL, fake), (FINAL, true), numbered=numbered), b=honest, c=honest)
+    assert assert_true(await everything(upstream)) == FINAL
+    assert {provider for provider, _ in upstream.strikes} == {"a"}
+    upstream = providers(a=marking((FINAL, fake), (FINAL, true), numbered=numbered), b=honest, c=honest)
+    scanner = watcher(upstream)
+    for confirms in (True, None):
+        assert (await scanner.sources(CHAIN.place(4)))[0].confirms is confirms
+    assert {provider for provider, _ in upstream.strikes} == {"a"}
+
+
+async def test_one_word_against_the_cursor_stops_nothing_while_the_others_are_away() -> None:
+    denied = {**CHAIN.shown(4, full=False), "hash": digest("denied")}
+
+    def away(call: Call, reply: Reply) -> Reply | None:
+        return None if call.params[:2] == (hex(4), False) else reply
+
+    upstream = providers(a=marking((4, denied["hash"]), numbered=denied), b=away, c=away)
+    found = await watcher(upstream).scan(CHAIN.place(4), watched(), 2)
+    assert found is not None
+    assert assert_true([*await everything(providers(a=honest), tries=1), found]) == 6
+    assert upstream.strikes == []
+    with pytest.raises(Retryable, match=r"parent_mismatch: a denied block 4 .* nobody confirmed"):
+        await watcher(providers(a=upstream.tempers["a"], b=silent, c=silent)).scan(CHAIN.place(4), watched(), 2)
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_a_mark_that_denies_the_cursor_is_the_proof_against_its_author(at: int, quorum: int) -> None:
+    """Whatever the author shows when it is asked for the block by number."""
+    tempers: list[Temper] = [honest, honest]
+    tempers.insert(at, marking((4, digest("denied"))))
+    upstream = providers(**{f"p{n}": temper for n, temper in enumerate(tempers)})
+    scanner = watcher(upstream, quorum)
+    assert [one.confirms for one in await scanner.sources(CHAIN.place(4))] == [n != at for n in range(3)]
+    assert {provider for provider, _ in upstream.strikes} == {f"p{at}"}
+    upstream.strikes.clear()
+    found = await watcher(upstream, quorum).scan(CHAIN.place(4), watched(), 2)
+    assert found is not None
+    assert found.last == 6
+    assert {provider for provider, _ in upstream.strikes} == ({f"p{at}"} if at < quorum else set())
 
 
 async def test_where_each_provider_stands() -> None:
