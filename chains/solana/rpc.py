@@ -199,10 +199,14 @@ class SolanaRpc:
             raise Retryable("absent_unproven", f"{provider} has no block at slot {slot}")
         return found
 
-    async def transaction(self, tx: str, commitment: str) -> FullTransaction | None:
-        """A transaction in full; None when the node asked does not have it."""
+    async def transaction_from(self, provider: str, tx: str, commitment: str) -> FullTransaction:
+        """A transaction in full, by one provider. Raises `Retryable` (`absent_unproven`) where it does not have it."""
         options = {"encoding": "base64", "commitment": commitment, "maxSupportedTransactionVersion": MAX_VERSION}
-        return await self._present(_call("getTransaction", tx, options, at=Priority.BROADCAST), _FULL)
+        call = _call("getTransaction", tx, options, at=Priority.BROADCAST)
+        found: FullTransaction | None = await ask(self.upstream, provider, call, _FULL)
+        if found is None:
+            raise Retryable("absent_unproven", f"{provider} has no transaction {tx}")
+        return found
 
     async def balance_from(self, provider: str, address: str, at: Priority) -> Amount:
         """Finalized lamports by one provider's word."""

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from chains.errors import ChainError, Integrity, Retryable
+from chains.errors import ChainError, Integrity, NoProvider, Permanent, Retryable
 from chains.hearing import Hearing, order, urgency
 from chains.observations import Block, Head, Outcome, Range, Source
 from chains.pool.calls import Priority
@@ -70,10 +70,7 @@ class Watcher:
     async def head(self) -> Head:
         """The newest confirmed block by one provider's word, for people; and the newest that a quorum has finalized
         and tells alike, where a first cursor may start. Raises `Retryable` (`not_yet`, `unproven`)."""
-        newest = [answer.value for answer in await self.rpc.slot_each(FINALIZED) if answer.value is not None]
-        if len(newest) < self.quorum:
-            raise Retryable("unproven", f"{len(newest)} of the {self.quorum} providers needed say what is finalized")
-        slot = sorted(newest, reverse=True)[self.quorum - 1]
+        slot = await self._newest(FINALIZED)
         finalized = await self.block(slot)
         if finalized is None:
             raise Retryable("not_yet", f"slot {slot} was skipped, and yet somebody's newest finalized one")
@@ -164,11 +161,19 @@ class Watcher:
         return await self._range(first, seen, versions, CONFIRMED)
 
     async def _tip(self, commitment: str) -> Block:
-        slot = await self.rpc.slot(commitment)
+        slot = await self._newest(commitment)
         header = await self.rpc.header(slot, commitment)
         if header is None:
             raise Retryable("not_yet", f"no provider serves its own {commitment} tip, slot {slot}")
         return place(slot, header)
+
+    async def _newest(self, commitment: str) -> int:
+        """The newest slot at a commitment by a quorum's words: the quorum-th from the top, so that no provider alone
+        makes us look for blocks that nobody has. Raises `Retryable` (`unproven`)."""
+        newest = [answer.value for answer in await self.rpc.slot_each(commitment) if answer.value is not None]
+        if len(newest) < self.quorum:
+            raise Retryable("unproven", f"{len(newest)} of the {self.quorum} providers needed say what is {commitment}")
+        return sorted(newest, reverse=True)[self.quorum - 1]
 
     async def _occupied(self, first: int, last: int) -> list[int]:
         """Finalized slots with a block in [first, last]; if there are none but finality is beyond, the next one. Raises
@@ -176,7 +181,7 @@ class Watcher:
         slots = await self.rpc.slots(first, last, FINALIZED)
         if slots:
             return slots
-        newest = await self.rpc.slot(FINALIZED)
+        newest = await self._newest(FINALIZED)
         for start in range(last + 1, min(newest, last + GAP_WINDOW * GAP_WINDOWS) + 1, GAP_WINDOW):
             slots = await self.rpc.slots(start, min(newest, start + GAP_WINDOW - 1), FINALIZED)
             if slots:
@@ -277,7 +282,8 @@ class Watcher:
 
         heard = Heard(order(self.rpc.upstream), self.quorum, read, key=lambda witness: witness.statement)
         await heard.enough()
-        heard.raise_integrity()
+        if len(heard.said) < heard.required:
+            heard.raise_integrity()  # where a quorum can read the block, one that says it can't be read says nothing
         if not heard.said and all(error.code != "absent_unproven" for _, error in heard.failed):
             raise heard.error(f"slot {slot}")
         return heard
@@ -306,14 +312,31 @@ class Watcher:
         )
 
     async def _outcome(self, own: Own, commitment: str) -> Outcome:
-        """The exact bytes of a transaction of ours, from whoever serves them: one word is enough, and more would add
-        nothing. Whether it succeeded, what it cost and what it paid is in the block's statement, which a quorum made;
-        the bytes only give the message's digest, and they prove themselves: the fee payer's signature over exactly
-        this message is the transaction's id (`codec.message_digest`), and nobody but the owner of our key makes one."""
-        full = await self.rpc.transaction(own.tx, commitment)
-        if full is None or full.slot != own.position:
-            raise Retryable("not_yet", f"transaction {own.tx} of slot {own.position} is not served in full")
-        return outcome(own, message_digest(decode_base64(full.transaction[0]), own.tx, own.sender))
+        """The exact bytes of a transaction of ours, from the first that serves them: one word is enough, and more would
+        add nothing. A provider without history, or one that serves other bytes, is replaced by the next. Whether it
+        succeeded, what it cost and what it paid is in the block's statement, which a quorum made; the bytes only give
+        the message's digest, and they prove themselves: the fee payer's signature over exactly this message is the
+        transaction's id (`codec.message_digest`), and nobody but the owner of our key makes one."""
+
+        async def read(provider: str, _: bool) -> str:
+            full = await self.rpc.transaction_from(provider, own.tx, commitment)
+            if full.slot != own.position:
+                raise Retryable("not_yet", f"{provider} has {own.tx} in slot {full.slot}, not in {own.position}")
+            raw = decode_base64(full.transaction[0])
+            try:
+                return message_digest(raw, own.tx, own.sender)
+            except Retryable as exc:
+                self.rpc.upstream.report_integrity(provider, str(exc))
+                raise
+
+        heard = Hearing(order(self.rpc.upstream), 1, read)
+        await heard.enough()
+        if heard.said:
+            return outcome(own, heard.values[0])
+        where = f"transaction {own.tx} of slot {own.position}"
+        if all(isinstance(error, Permanent | NoProvider) for _, error in heard.failed):
+            raise heard.error(where)
+        raise Retryable("not_yet", f"{where} is not served in full ({heard.troubles()})")
 
 
 def _reading(statement: Statement[Findings], witnesses: Sequence[Witness[Findings]]) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable, Sequence
 
@@ -140,6 +141,70 @@ async def test_our_own_transaction_is_matched_by_its_message(chain: RealChain) -
         (11, name(HOT), True, 5_000, None)
     ]
     assert outcomes[0].message == chain.bank.history.by_signature[outcomes[0].tx].digest.hex()
+
+
+def replying(method: str, temper: Temper) -> Temper:
+    """Its own answer to one method, honest ones to all others."""
+    return lambda call, reply: temper(call, reply) if call.method == method else reply
+
+
+def bytes_of_another(call: Call, reply: Reply) -> Reply:
+    [other, *_] = STORY.bank.history.at_height(2).landed
+    return {
+        "id": 1,
+        "result": {**reply["result"], "transaction": [base64.b64encode(bytes(other.transaction)).decode(), "base64"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("temper", "struck"),
+    [
+        (lambda call, reply: {"id": 1, "result": None}, False),
+        (lambda call, reply: {"id": 1, "result": {**reply["result"], "slot": 12}}, False),
+        (failing(-32601, "no such method"), False),
+        (failing(-32602, "invalid"), False),
+        (silent, False),
+        (lambda call, reply: {"id": 1, "result": {**reply["result"], "transaction": ["AAAA", "base64"]}}, True),
+        (lambda call, reply: {"id": 1, "result": {**reply["result"], "transaction": ["?", "base64"]}}, False),
+        (bytes_of_another, True),
+    ],
+    ids=["no history", "elsewhere", "unsupported", "refused", "silent", "garbage", "no base64", "another's"],
+)
+async def test_our_own_transaction_is_had_from_whoever_serves_it(
+    chain: RealChain, temper: Temper, *, struck: bool
+) -> None:
+    upstream = LocalUpstream(chain.bank, a=replying("getTransaction", temper), b=honest, c=honest)
+    found = await watcher(upstream).scan(first(chain), watched(), 64)
+    assert found is not None
+    assert [one.position for one in found.outcomes] == [11]
+    assert {provider for provider, _ in upstream.strikes} == ({"a"} if struck else set())
+    nowhere = {name: replying("getTransaction", temper) for name in "abc"}
+    with pytest.raises(ChainError):
+        await watcher(LocalUpstream(chain.bank, **nowhere)).scan(first(chain), watched(), 64)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"), [("getSlot", -32602), ("getTransaction", -32601), ("getBlocks", -32602), ("getBlock", -32015)]
+)
+async def test_one_provider_that_refuses_does_not_stop_two_that_answer(
+    chain: RealChain, method: str, code: int
+) -> None:
+    upstream = LocalUpstream(chain.bank, a=replying(method, failing(code, "no")), b=honest, c=honest)
+    assert lamports(await everything(upstream, first(chain))) == expected(chain)
+    assert await watcher(upstream).scan(await _last(upstream, chain), watched(), 5) is None
+
+
+async def test_finality_is_no_single_providers_word(chain: RealChain) -> None:
+    boasting = replying("getSlot", lambda call, reply: {"id": 1, "result": 10**15})
+    upstream = LocalUpstream(chain.bank, a=boasting, b=honest, c=honest)
+    cursor = await _last(upstream, chain)
+    upstream.asked.clear()
+    assert await watcher(upstream).scan(cursor, watched(), 5) is None
+    assert sorted({call.method for _, call in upstream.asked}) == ["getBlocks", "getSlot"]
+    assert len(upstream.asked) == 6, "each of the three is asked for one list and one slot"
+    mute = replying("getSlot", silent)
+    with pytest.raises(Retryable, match="1 of the 2 providers needed say what is finalized"):
+        await watcher(LocalUpstream(chain.bank, a=boasting, b=mute, c=mute)).scan(cursor, watched(), 5)
 
 
 async def test_nothing_new_is_none_and_a_wide_hole_is_crossed(chain: RealChain) -> None:
