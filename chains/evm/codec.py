@@ -35,6 +35,9 @@ WORD = 32
 Quantity = Annotated[str, msgspec.Meta(pattern=r"^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,63})\Z")]
 """An integer on the wire: no leading zero, no sign, at most 256 bits."""
 
+Number = Annotated[str, msgspec.Meta(pattern=r"^0x(0|[1-9a-fA-F][0-9a-fA-F]{0,14}|[1-7][0-9a-fA-F]{15})\Z")]
+"""A block's number or time: a quantity below 2**63, which every reader of ours can hold."""
+
 Hash = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{64}\Z")]
 Address20 = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
 Bloom = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{512}\Z")]
@@ -48,10 +51,10 @@ _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 class Header(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A block without its transactions: enough to place it in the chain and to price the next one."""
 
-    number: Quantity
+    number: Number
     hash: Hash
     parent_hash: Hash
-    timestamp: Quantity
+    timestamp: Number
     base_fee_per_gas: Quantity | None = None
 
 
@@ -95,10 +98,10 @@ class Withdrawal(msgspec.Struct, frozen=True, gc=False):
 class FullBlock(msgspec.Struct, frozen=True, rename="camel"):
     """`eth_getBlockByNumber(number, true)`."""
 
-    number: Quantity
+    number: Number
     hash: Hash
     parent_hash: Hash
-    timestamp: Quantity
+    timestamp: Number
     transactions_root: Hash
     logs_bloom: Bloom
     transactions: list[Transaction]
@@ -125,7 +128,7 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
 
     transaction_hash: Hash
     block_hash: Hash
-    block_number: Quantity
+    block_number: Number
     status: Quantity
     gas_used: Quantity
     effective_gas_price: Quantity

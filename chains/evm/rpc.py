@@ -19,6 +19,9 @@ LATEST = "latest"
 QUICK = 10.0
 """Seconds until a small answer is worthless: a head, a fee or a balance of ten seconds ago is asked for again."""
 
+SOON = 3.0
+"""Seconds for where each provider stands: all are waited for, and while a sick one is, the others' heads grow old."""
+
 HEAVY = 30.0
 """Seconds for a whole block, its logs or its traces: a large one takes a slow provider that long."""
 
@@ -64,9 +67,11 @@ class EvmRpc:
         found = await self.upstream.call(_call("eth_getBlockByNumber", (_tag(tag), False), priority), _HEADER)
         return _present(found, f"block {tag}")
 
-    async def headers(self, tag: str | int, at: Priority = Priority.QUORUM) -> tuple[Answer[codec.Header | None], ...]:
+    async def headers(
+        self, tag: str | int, at: Priority = Priority.QUORUM, deadline: float = QUICK
+    ) -> tuple[Answer[codec.Header | None], ...]:
         """The same, from every provider."""
-        call = _call("eth_getBlockByNumber", (_tag(tag), False), at)
+        call = _call("eth_getBlockByNumber", (_tag(tag), False), at, deadline)
         return await self.upstream.call_each(call, _HEADER)
 
     async def header_from(self, provider: str, tag: str | int, at: Priority) -> codec.Header:

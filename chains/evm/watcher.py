@@ -17,7 +17,7 @@ import msgspec
 from chains.errors import ChainError, Integrity, Retryable
 from chains.evm import codec, facts, finality
 from chains.evm.reading import FORGED, Reader
-from chains.evm.rpc import FINALIZED, LATEST, EvmRpc
+from chains.evm.rpc import FINALIZED, LATEST, SOON, EvmRpc
 from chains.evm.spans import Spans
 from chains.hearing import Hearing, order, urgency
 from chains.observations import Block, Head, Range, Source
@@ -99,9 +99,9 @@ class Watcher:
         """See `chains.ports.Adapter.sources`. Who has not called the cursor's position final denies nothing by holding
         another block there; and who is behind what it called final before is no source until it has caught up."""
         finalized, latest, held = await asyncio.gather(
-            self._rpc.headers(FINALIZED, Priority.HEAD),
-            self._rpc.headers(LATEST, Priority.HEAD),
-            self._rpc.headers(cursor.position),
+            self._rpc.headers(FINALIZED, Priority.HEAD, SOON),
+            self._rpc.headers(LATEST, Priority.HEAD, SOON),
+            self._rpc.headers(cursor.position, deadline=SOON),
         )
         newest = {a.provider: codec.place(a.value).position for a in latest if a.value is not None}
         marks = {a.provider: codec.place(a.value) for a in finalized if a.value is not None}

@@ -12,6 +12,7 @@ named is required, so an answer without metadata fails to decode instead of read
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import msgspec
 from solders.message import to_bytes_versioned
@@ -51,6 +52,16 @@ NEVER_RECIPIENTS = frozenset(
 """Well-known addresses that are points on the curve, or may be, and that nobody holds a key for."""
 
 U64 = 2**64 - 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+"""A slot or a height: at ten a second, 28 million years. What is larger is nonsense that no reader of ours, a float
+among them, must ever meet."""
+
+Seconds = Annotated[int, msgspec.Meta(ge=0, lt=2**35)]
+"""A block's time: until the year 3058."""
+
+Units = Annotated[int, msgspec.Meta(ge=0)]
+"""An amount: never negative."""
 
 
 class AccountKey(msgspec.Struct, frozen=True, gc=False):
@@ -105,9 +116,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     blockhash: str
     previous_blockhash: str
-    parent_slot: int
-    block_height: int
-    block_time: int | None = None
+    parent_slot: Count
+    block_height: Count
+    block_time: Seconds | None = None
 
 
 class WireBlock(Header, frozen=True, kw_only=True, rename="camel"):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Annotated, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from chains.errors import Integrity, NoProvider, Permanent, Retryable, Verdict, cap
 from chains.hearing import ask
 from chains.pool.calls import Answer, Call, Priority, Upstream
-from chains.solana.codec import Header, WireBlock
+from chains.solana.codec import Count, Header, Units, WireBlock
 
 T = TypeVar("T")
 
@@ -37,6 +37,9 @@ FEE_ACCOUNTS: Final = 128
 DEADLINE: Final = 10.0
 """Seconds for a read of a few values; forty blocks pass meanwhile."""
 
+SOON: Final = 3.0
+"""Seconds for where each provider stands: all are waited for, and while a sick one is, the others' heads grow old."""
+
 BLOCK_DEADLINE: Final = 30.0
 """Seconds for a whole block: up to 15 MB, and 2–4 s from a healthy provider."""
 
@@ -44,14 +47,14 @@ BLOCK_DEADLINE: Final = 30.0
 class Context(msgspec.Struct, frozen=True):
     """The slot of the bank that answered."""
 
-    slot: int
+    slot: Count
 
 
 class Amount(msgspec.Struct, frozen=True):
     """`getBalance`: lamports."""
 
     context: Context
-    value: int
+    value: Units
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -77,14 +80,14 @@ class Accounts(msgspec.Struct, frozen=True):
 class EpochInfo(msgspec.Struct, frozen=True, rename="camel"):
     """`getEpochInfo`: the slot and the block height of one and the same bank."""
 
-    absolute_slot: int
-    block_height: int
+    absolute_slot: Count
+    block_height: Count
 
 
 class SignatureStatus(msgspec.Struct, frozen=True):
     """Only that there is one matters here: what became of it is read from finalized blocks."""
 
-    slot: int
+    slot: Count
 
 
 class Statuses(msgspec.Struct, frozen=True):
@@ -97,8 +100,8 @@ class Statuses(msgspec.Struct, frozen=True):
 class RecentFee(msgspec.Struct, frozen=True, rename="camel"):
     """`getRecentPrioritizationFees`: micro-lamports a compute unit that got a transaction into `slot`."""
 
-    slot: int
-    prioritization_fee: int
+    slot: Count
+    prioritization_fee: Units
 
 
 class Simulation(msgspec.Struct, frozen=True, rename="camel"):
@@ -119,12 +122,13 @@ class Simulated(msgspec.Struct, frozen=True):
 class FullTransaction(msgspec.Struct, frozen=True):
     """`getTransaction` in base64: the exact bytes and the slot they stand in."""
 
-    slot: int
+    slot: Count
     transaction: tuple[str, str]
 
 
-_COUNT = msgspec.json.Decoder(Annotated[int, msgspec.Meta(ge=0)])
-_SLOTS = msgspec.json.Decoder(list[int])
+_UNITS = msgspec.json.Decoder(Units)
+_SLOT = msgspec.json.Decoder(Count)
+_SLOTS = msgspec.json.Decoder(list[Count])
 _TEXT = msgspec.json.Decoder(str)
 _BLOCK = msgspec.json.Decoder(WireBlock | None)
 _HEADER = msgspec.json.Decoder(Header | None)
@@ -147,15 +151,17 @@ class SolanaRpc:
 
     async def slot(self, commitment: str) -> int:
         """The newest slot with a block at a commitment."""
-        return await self.upstream.call(_call("getSlot", {"commitment": commitment}, at=Priority.HEAD), _COUNT)
+        return await self.upstream.call(_call("getSlot", {"commitment": commitment}, at=Priority.HEAD), _SLOT)
 
-    async def slot_each(self, commitment: str) -> tuple[Answer[int], ...]:
+    async def slot_each(self, commitment: str, deadline: float = DEADLINE) -> tuple[Answer[int], ...]:
         """The same from every provider."""
-        return await self.upstream.call_each(_call("getSlot", {"commitment": commitment}, at=Priority.HEAD), _COUNT)
+        call = _call("getSlot", {"commitment": commitment}, at=Priority.HEAD, deadline=deadline)
+        return await self.upstream.call_each(call, _SLOT)
 
-    async def header_each(self, slot: int) -> tuple[Answer[Header | None], ...]:
+    async def header_each(self, slot: int, deadline: float = BLOCK_DEADLINE) -> tuple[Answer[Header | None], ...]:
         """The finalized block's place alone, from every provider."""
-        return await self.upstream.call_each(_block_call(slot, "none", FINALIZED, at=Priority.QUORUM), _HEADER)
+        call = _block_call(slot, "none", FINALIZED, at=Priority.QUORUM, deadline=deadline)
+        return await self.upstream.call_each(call, _HEADER)
 
     async def slots(self, first: int, last: int, commitment: str) -> list[int]:
         """Slots in [first, last] that any provider lists a block for, ascending: a hint, for nodes leave some out.
@@ -239,7 +245,7 @@ class SolanaRpc:
 
     async def rent_minimum(self, size: int) -> int:
         """Lamports that keep an account of `size` data bytes alive. The parameters change: always ask."""
-        return await self.upstream.call(_call("getMinimumBalanceForRentExemption", size, at=Priority.LIVE), _COUNT)
+        return await self.upstream.call(_call("getMinimumBalanceForRentExemption", size, at=Priority.LIVE), _UNITS)
 
     async def recent_fees(self, writable: tuple[str, ...]) -> list[RecentFee]:
         """What recent transactions paid to write the same accounts."""
@@ -301,7 +307,7 @@ def _call(method: str, *params: object, at: Priority, broadcast: bool = False, d
     return Call(method=method, params=params, priority=at, deadline=deadline, broadcast=broadcast)
 
 
-def _block_call(slot: int, details: str, commitment: str, *, at: Priority) -> Call:
+def _block_call(slot: int, details: str, commitment: str, *, at: Priority, deadline: float = BLOCK_DEADLINE) -> Call:
     options = {
         "encoding": "json",
         "transactionDetails": details,
@@ -309,7 +315,7 @@ def _block_call(slot: int, details: str, commitment: str, *, at: Priority) -> Ca
         "maxSupportedTransactionVersion": MAX_VERSION,
         "commitment": commitment,
     }
-    return _call("getBlock", slot, options, at=at, deadline=BLOCK_DEADLINE)
+    return _call("getBlock", slot, options, at=at, deadline=deadline)
 
 
 def _is_too_new(error: Permanent) -> bool:

@@ -32,7 +32,7 @@ from chains.solana.codec import (
     place,
     read_block,
 )
-from chains.solana.rpc import CONFIRMED, FINALIZED, SolanaRpc, decode_base64
+from chains.solana.rpc import CONFIRMED, FINALIZED, SOON, SolanaRpc, decode_base64
 from chains.witnesses import Ruling, Statement, Witness, judge, told
 
 PARALLEL: Final = 4
@@ -79,7 +79,9 @@ class Watcher:
     async def sources(self, cursor: Block) -> tuple[Source, ...]:
         """See `chains.ports.Adapter.sources`."""
         finalized, latest, held = await asyncio.gather(
-            self.rpc.slot_each(FINALIZED), self.rpc.slot_each(CONFIRMED), self.rpc.header_each(cursor.position)
+            self.rpc.slot_each(FINALIZED, SOON),
+            self.rpc.slot_each(CONFIRMED, SOON),
+            self.rpc.header_each(cursor.position, SOON),
         )
         newest = {a.provider: a.value for a in latest if a.value is not None}
         final = {a.provider: a.value for a in finalized if a.value is not None}
@@ -248,7 +250,7 @@ class Watcher:
         if judgement.ruling is Ruling.ORPHAN:
             return statement.block.parent_position
         if judgement.ruling is Ruling.PROVEN:
-            proven.append(_reading(statement, heard.values))
+            proven.append(_reading(statement, heard.values, previous.time))
             self.doubts.update((provider, error.code) for provider, error in heard.failed)
             return None
         raise Integrity(judgement.ruling.value, f"{where}: {told(heard.values)}")
@@ -260,7 +262,7 @@ class Watcher:
             raise Integrity(Ruling.DISPUTED.value, told(heard.values))
         if len(heard.values) < heard.required:
             raise heard.error(f"the block at slot {statement.block.position}")
-        return _reading(statement, heard.values).block
+        return _reading(statement, heard.values, 0).block
 
     async def _read(self, slot: int, at: Priority) -> Heard:
         """As many readings of a finalized block as are needed; none when all who answer say it isn't there.
@@ -339,7 +341,10 @@ class Watcher:
         raise Retryable("not_yet", f"{where} is not served in full ({heard.troubles()})")
 
 
-def _reading(statement: Statement[Findings], witnesses: Sequence[Witness[Findings]]) -> Reading:
-    """The block with the earliest time that anyone states for it, if any."""
-    time = min((one.time for one in witnesses if one.time and one.statement == statement), default=0)
+def _reading(statement: Statement[Findings], witnesses: Sequence[Witness[Findings]], since: int) -> Reading:
+    """The block with the time that most of those who state it give, if any give one. Where as many say one time as
+    another, the one nearest to `since`, the time of the block before: time is no part of the statement, and one
+    provider's absurd one must not stand for all."""
+    times = [one.time for one in witnesses if one.time and one.statement == statement]
+    time = min(times, key=lambda one: (-times.count(one), abs(one - since), one), default=0)
     return Reading(block=msgspec.structs.replace(statement.block, time=time), findings=statement.facts)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chains.errors import ChainError, Integrity, NoProvider, Retryable
 from chains.evm import codec
-from chains.evm.rpc import EvmRpc
+from chains.evm.rpc import SOON, EvmRpc
 from chains.evm.spans import START
 from chains.evm.watcher import Watcher
 from chains.observations import Block, Range, Source
@@ -447,6 +447,28 @@ async def test_where_each_provider_stands() -> None:
     assert {provider for provider, _ in upstream.strikes} == {"b"}
     upstream.tempers["a"] = Lie("lagging", frozenset({8}), 0).temper()
     assert (await scanner.sources(cursor))[0] == Source(provider="a", latest=LATEST, finalized=7, confirms=None)
+
+
+async def test_where_each_stands_is_not_waited_for_long() -> None:
+    """All are waited for: one that is sick must not make the others' heads look old."""
+    upstream = providers(a=honest, b=honest)
+    await watcher(upstream).sources(CHAIN.place(4))
+    assert {call.deadline for _, call in upstream.asked} == {SOON}
+    assert [call.priority for _, call in upstream.asked if call.params[0] in ("finalized", "latest")] == [1] * 4
+
+
+@pytest.mark.parametrize("field", ["number", "timestamp"])
+async def test_numbers_that_no_chain_reaches_are_their_providers_trouble(field: str) -> None:
+    def absurd(call: Call, reply: Reply) -> Reply:
+        if call.method != "eth_getBlockByNumber":
+            return reply
+        return {"id": 1, "result": {**reply["result"], field: hex(2**63)}}
+
+    upstream = providers(a=absurd, b=honest, c=honest)
+    assert assert_true(await everything(upstream)) == FINAL
+    first, *_ = await watcher(upstream).sources(CHAIN.place(4))
+    assert first == Source(provider="a", latest=None, finalized=None, confirms=None)
+    assert upstream.heights["a"] == (None, None)
 
 
 async def test_the_head_is_final_by_a_quorums_word() -> None:

@@ -20,7 +20,7 @@ from chains.observations import Block, Deposit, Range, Source
 from chains.pool.calls import Call, Priority
 from chains.ports import Token, WatchList
 from chains.solana.codec import TOKEN_2022_PROGRAM
-from chains.solana.rpc import SolanaRpc
+from chains.solana.rpc import SOON, SolanaRpc
 from chains.solana.watcher import Watcher
 from chains.witnesses import needed
 from tests.chains.lyingproviders import Reply, Temper, failing, honest, silent
@@ -626,6 +626,46 @@ async def test_where_each_provider_stands(chain: RealChain) -> None:
     assert {provider for provider, _ in upstream.strikes} == {"d"}
     upstream.tempers["a"] = lambda call, reply: {"id": 1, "result": 6} if call.method == "getSlot" else reply
     assert (await scanner.sources(cursor))[0] == Source(provider="a", latest=6, finalized=6, confirms=None)
+
+
+async def test_where_each_stands_is_not_waited_for_long(chain: RealChain) -> None:
+    """All are waited for: one that is sick must not make the others' heads look old."""
+    upstream = LocalUpstream(chain.bank, a=honest, b=honest)
+    await watcher(upstream).sources(first(chain))
+    assert {call.deadline for _, call in upstream.asked} == {SOON}
+    assert {call.priority for _, call in upstream.asked if call.method == "getSlot"} == {Priority.HEAD}
+
+
+def claiming(field: str, value: object) -> Temper:
+    """Says this of every block."""
+    return forging(lambda block: block.update({field: value}), *range(LAST + 1))
+
+
+@pytest.mark.parametrize("value", [-(10**300), -1, 2**53, 10**300], ids=["abyss", "negative", "high", "absurd"])
+async def test_numbers_that_no_chain_reaches_are_their_providers_trouble(chain: RealChain, value: int) -> None:
+    slots = replying("getSlot", lambda call, reply: {"id": 1, "result": value})
+    lists = replying("getBlocks", lambda call, reply: {"id": 1, "result": [value]})
+    fields = [claiming(field, value) for field in ("blockTime", "blockHeight", "parentSlot")]
+    for temper in (slots, lists, *fields):
+        upstream = LocalUpstream(chain.bank, a=temper, b=honest, c=honest)
+        assert lamports(await everything(upstream, first(chain))) == expected(chain)
+        assert all(0 <= height < 2**53 for told in upstream.heights.values() for height in told if height is not None)
+    upstream = LocalUpstream(chain.bank, a=slots, b=honest)
+    assert (await watcher(upstream).sources(first(chain)))[0] == Source(
+        provider="a", latest=None, finalized=None, confirms=True
+    )
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("time", [1, 2**34, None])
+async def test_a_blocks_time_is_no_single_providers_word(chain: RealChain, at: int, time: int | None) -> None:
+    times = [chain.bank.history.at_height(height).time for height in range(1, len(truth(chain)) + 1)]
+    tempers: list[Temper] = [honest, honest]
+    tempers.insert(at, claiming("blockTime", time))
+    upstream = LocalUpstream(chain.bank, **{f"p{n}": temper for n, temper in enumerate(tempers)})
+    ranges = await everything(upstream, first(chain))
+    assert [block.time for found in ranges for block in found.blocks] == times
+    assert upstream.strikes == []
 
 
 async def test_a_list_that_ends_tells_where_its_provider_is_final(chain: RealChain) -> None:
