@@ -53,6 +53,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Heard = Hearing[Witness[Findings]]
+Walked = tuple[list[Reading], dict[int, Heard]]
+"""What is proven so far, and what was said of slots that may have been skipped."""
 
 
 class Watcher:
@@ -116,14 +118,18 @@ class Watcher:
         `Integrity` (`providers_disagree`).
         """
         heard = await self._read(position, Priority.LIVE)
-        if heard.said:
+        if heard.said and not _dubious(heard):
             return self._agreed(heard)
         for later in await self._occupied(position + 1, position + GAP_WINDOW):
-            heard = await self._read(later, Priority.LIVE)
-            if heard.said:
-                if self._agreed(heard).parent_position < position:
+            after = await self._read(later, Priority.LIVE)
+            if after.said and not _dubious(after):
+                block = self._agreed(after)
+                if block.parent_position < position:
+                    self._disprove({position: heard}, block)
                     return None
                 break
+        if heard.said:
+            return self._agreed(heard)
         raise Retryable("absent_unproven", f"slot {position} is neither served nor proven skipped")
 
     async def scan(self, cursor: Block, watch: WatchList, limit: int) -> Range | None:
@@ -198,7 +204,29 @@ class Watcher:
 
         An error, or a lack of proof, is raised only when not a single block could be proven before it.
         """
-        proven: list[Reading] = []
+        so_far: Walked = ([], {})
+        proven, doubted = so_far
+        await self._read_on(cursor, slots, limit, at, so_far)
+        if doubted and not proven:
+            # There may be nothing but such slots in the list: the block that tells what they are comes after it.
+            further = await self._occupied(slots[-1] + 1, slots[-1] + GAP_WINDOW)
+            await self._read_on(cursor, further[:limit], limit, at, so_far)
+            proven = proven[:1]
+        if doubted and not proven:
+            slot, heard = next(iter(doubted.items()))
+            raise heard.error(f"the block at slot {slot} after slot {cursor.position}")
+        if slots and not proven:
+            raise Retryable("absent_unproven", f"no provider serves the blocks it lists after slot {cursor.position}")
+        return proven
+
+    async def _read_on(self, cursor: Block, slots: Sequence[int], limit: int, at: Priority, so_far: Walked) -> None:
+        """Append what is proven in these slots to the readings `so_far`, up to the first that isn't.
+
+        A block that fewer than a quorum state, and that others say isn't there, is no reason to stop: nothing is
+        believed of it, and the next proven block tells whether it is part of the chain. Where it isn't, its slot was
+        skipped, and who stated it is struck.
+        """
+        proven, doubted = so_far
         for start in range(0, len(slots), PARALLEL):
             window = slots[start : start + PARALLEL]
             results = await asyncio.gather(*(self._read(slot, at) for slot in window), return_exceptions=True)
@@ -206,26 +234,34 @@ class Watcher:
                 try:
                     if isinstance(result, BaseException):
                         raise result
-                    if result.said:
-                        await self._extend(cursor, proven, (slot, result), limit, at)
+                    if _dubious(result):
+                        doubted[slot] = result
+                    elif result.said:
+                        await self._extend(cursor, so_far, (slot, result), limit, at)
+                        self._disprove(doubted, proven[-1].block)
                 except ChainError as exc:
                     # What doesn't join on to a block of this very look makes that block doubtful too.
                     if proven and exc.code != Ruling.MISMATCH:
-                        return proven
+                        return
                     raise
-        if slots and not proven:
-            raise Retryable("absent_unproven", f"no provider serves the blocks it lists after slot {cursor.position}")
-        return proven
 
-    async def _extend(
-        self, cursor: Block, proven: list[Reading], read: tuple[int, Heard], limit: int, at: Priority
-    ) -> None:
+    def _disprove(self, doubted: dict[int, Heard], proven: Block) -> None:
+        """Strike those who state a finalized block at a slot where a proven chain, which reaches past it, has none."""
+        for slot in [one for one in doubted if one < proven.position]:
+            for provider, _ in doubted.pop(slot).said:
+                reason = f"slot {slot}: a finalized block where the chain up to {proven.hash} has none"
+                self.rpc.upstream.report_integrity(provider, reason)
+
+    async def _extend(self, cursor: Block, so_far: Walked, read: tuple[int, Heard], limit: int, at: Priority) -> None:
         """Append a block and, before it, the ancestors that the list of slots left out."""
+        proven, doubted = so_far
         pending = deque([read])
         while len(pending) <= limit:
             previous = proven[-1].block if proven else cursor
             next_slot, heard = pending[0]
             parent = await self._prove(previous, next_slot, heard, proven)
+            if parent in doubted:
+                raise doubted[parent].error(f"the block at slot {parent} after slot {previous.position}")
             if parent is not None:
                 pending.appendleft((parent, await self._read(parent, at)))
                 continue
@@ -339,6 +375,13 @@ class Watcher:
         if all(isinstance(error, Permanent | NoProvider) for _, error in heard.failed):
             raise heard.error(where)
         raise Retryable("not_yet", f"{where} is not served in full ({heard.troubles()})")
+
+
+def _dubious(heard: Heard) -> bool:
+    """Whether fewer than a quorum state a block, all alike, and somebody says that there is none."""
+    alike = all(one.statement == heard.values[0].statement for one in heard.values)
+    absent = any(error.code == "absent_unproven" for _, error in heard.failed)
+    return 0 < len(heard.said) < heard.required and alike and absent
 
 
 def _reading(statement: Statement[Findings], witnesses: Sequence[Witness[Findings]], since: int) -> Reading:

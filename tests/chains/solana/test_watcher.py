@@ -628,6 +628,57 @@ async def test_where_each_provider_stands(chain: RealChain) -> None:
     assert (await scanner.sources(cursor))[0] == Source(provider="a", latest=6, finalized=6, confirms=None)
 
 
+def inventing(chain: RealChain, parent: int, *slots: int) -> Temper:
+    """Lists blocks at slots that were skipped, and serves them: each is a child of the block at slot `parent`."""
+    [before] = [one for one in map(chain.bank.history.at_height, range(LAST - len(SKIPPED))) if one.slot == parent]
+
+    def temper(call: Call, reply: Reply) -> Reply:
+        if call.method == "getBlocks":
+            start, end = call.params[:2]
+            listed = {slot for slot in slots if int(str(start)) <= slot <= int(str(end))}
+            return {"id": 1, "result": sorted({*reply["result"], *listed})}
+        if call.method != "getBlock" or call.params[0] not in slots:
+            return reply
+        return {
+            "id": 1,
+            "result": {
+                "blockhash": name(wallet(900)),
+                "previousBlockhash": before.blockhash,
+                "parentSlot": before.slot,
+                "blockHeight": before.height + 1,
+                "blockTime": before.time,
+                "transactions": [],
+            },
+        }
+
+    return temper
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("limit", [2, 5, 64])
+async def test_an_invented_block_at_a_skipped_slot_holds_nothing_up(chain: RealChain, at: int, limit: int) -> None:
+    """The next block of the chain leaves it out: the slot was skipped, whatever one provider shows there."""
+    for slots, parent in (({4}, 3), ({4, 5}, 3), ({5}, 3), ({9}, 8), ({5}, 2)):
+        tempers: list[Temper] = [honest, honest]
+        tempers.insert(at, inventing(chain, parent, *slots))
+        upstream = LocalUpstream(chain.bank, **{f"p{n}": temper for n, temper in enumerate(tempers)})
+        assert lamports(await everything(upstream, first(chain), limit, tries=LAST)) == expected(chain)
+        assert {provider for provider, _ in upstream.strikes} == {f"p{at}"}
+        upstream.strikes.clear()
+        assert [await watcher(upstream).block(slot) for slot in sorted(slots)] == [None] * len(slots)
+        assert {provider for provider, _ in upstream.strikes} == {f"p{at}"}
+
+
+async def test_a_block_that_one_alone_has_is_no_reason_to_strike_it(chain: RealChain) -> None:
+    """The others may have lost it: the next block names it as its parent, and the cursor waits before it."""
+    upstream = LocalUpstream(chain.bank, a=honest, b=absent(6), c=absent(6))
+    ranges = await everything(upstream, first(chain))
+    assert ranges[-1].last == 3
+    assert not upstream.strikes
+    with pytest.raises(Retryable, match="unproven: the block at slot 6 after slot 3 is said by a alone"):
+        await watcher(upstream).scan(ranges[-1].blocks[-1], watched(), 64)
+
+
 async def test_where_each_stands_is_not_waited_for_long(chain: RealChain) -> None:
     """All are waited for: one that is sick must not make the others' heads look old."""
     upstream = LocalUpstream(chain.bank, a=honest, b=honest)
