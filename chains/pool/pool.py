@@ -25,6 +25,7 @@ from chains.pool.classify import Blame
 from chains.pool.events import PoolEvents, ProviderHealth, Traffic, Unobserved
 from chains.pool.flights import Flight, Flights
 from chains.pool.limiter import Accounts
+from chains.pool.methods import MethodClass
 from chains.pool.provider import Permit, Provider
 from chains.pool.retries import RetryBudget
 from chains.pool.selection import Inquiry, Step, broadcast_error, choose, error_of, tells
@@ -33,6 +34,11 @@ from chains.pool.settings import PoolSettings, ProviderSettings
 from chains.pool.transport import HttpTransport, Transport
 
 T = TypeVar("T")
+
+_HEAVY = MethodClass.HEAVY
+
+_SLUGGISH = 2.0
+"""A provider that takes so many times as long as the quickest is asked last by those who may choose."""
 
 
 _SUCCESS = Blame.SUCCESS
@@ -184,10 +190,20 @@ class Pool:
         return answer.value  # type: ignore[return-value]  # without an error there is the decoder's value
 
     def preferred(self) -> tuple[str, ...]:
-        """See `Upstream.preferred`: nobody in trouble before anybody who is not, then the least busy."""
+        """See `Upstream.preferred`: nobody in trouble, or sluggish with a block, before anybody who is not; then the
+        least busy. How long a block takes is learned all the while, since lists of blocks are asked of everybody."""
         now = self._clock()
         able = [provider for provider in self._providers if not provider.obstacle(now)]
-        able.sort(key=lambda p: (p.failing_since is not None, p.slots.in_flight / p.slots.limit, p.asked, p.order))
+        quickest = min((seconds for p in able if (seconds := p.service.mean(_HEAVY)) > 0.0), default=0.0)
+        able.sort(
+            key=lambda p: (
+                p.failing_since is not None,
+                p.service.mean(_HEAVY) > _SLUGGISH * quickest + self._settings.concurrency.noise_seconds,
+                p.slots.in_flight / p.slots.limit,
+                p.asked,
+                p.order,
+            )
+        )
         return tuple(provider.name for provider in able)
 
     async def call_each(self, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[Answer[T], ...]:

@@ -341,7 +341,7 @@ def _pause_facts(one: Standing) -> PauseFacts:
 def _reads(pool: Pool) -> int:
     """Calls so far of the classes by which a chain is scanned."""
     traffic = pool.traffic()
-    return sum(traffic[priority].offered for priority in (Priority.LIVE, Priority.QUORUM, Priority.BACKFILL))
+    return sum(traffic[priority].sent for priority in (Priority.LIVE, Priority.QUORUM, Priority.BACKFILL))
 
 
 def _watch_settings(model: ChainModel) -> WatchSettings:

@@ -204,7 +204,7 @@ class PauseController:
             quorum=self._quorum,
             cursor=self._books.state.cursors.need(self._chain).position,
             capacity=self._bearable(health),
-            demand=sum(count.offered for priority, count in traffic.items() if priority is not Priority.BACKFILL),
+            demand=sum(count.sent for priority, count in traffic.items() if priority is not Priority.BACKFILL),
             offered=live.offered,
             answered=live.answered,
             failing=condition.failing_for(),
@@ -237,7 +237,7 @@ class PauseController:
 
     def _bearable(self, health: tuple[ProviderHealth, ...]) -> float:
         """Each account once, however many endpoints of it are configured."""
-        rates = {item.account: item.learned_rate for item in health if item.may_ask}
+        rates = {item.account: item.learned_calls for item in health if item.may_ask}
         return sum(rates.values())
 
     # --- what others see ---

@@ -10,6 +10,7 @@ from chains.evm.adapter import EvmAdapter, EvmSettings
 from chains.evm.codec import checksummed
 from chains.observations import NATIVE
 from chains.ports import Adapter
+from custody.flows.ports import PoolControl
 from custody.ledger import transactions as tx
 from tests.contract.rig_evm import require_anvil
 from tests.custody.flows.fuse import Fuse, FusedUpstream
@@ -29,6 +30,7 @@ class EvmSide:
         self.upstream = upstream
         self.token = token
         self.sent: list[str] = []
+        self.pool: PoolControl | None = None
 
     def adapter(self, fuse: Fuse) -> Adapter:
         fused = FusedUpstream(self.upstream, fuse)

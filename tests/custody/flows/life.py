@@ -123,12 +123,13 @@ class ChainLife:
             settings=choices.attempts,
             braked=lambda: life.braked,
         )
-        self.cordons = Cordons(side.chain, self.pool, life.relay, books)
+        control = self.pool if side.pool is None else side.pool
+        self.cordons = Cordons(side.chain, control, life.relay, books)
         self.cordons.follow()
         self.pause = PauseController(
             self.adapter,
             self.condition,
-            self.pool,
+            control,
             self.cordons,
             life.relay,
             books,
@@ -240,6 +241,7 @@ def provider(name: str, **fields: Any) -> ProviderHealth:
         "in_flight": 0,
         "concurrency": 8,
         "learned_rate": 10.0,
+        "learned_calls": 10.0,
         "contract_rate": 10.0,
         "tokens": 10.0,
         "latest": None,

@@ -21,6 +21,7 @@ from chains.observations import NATIVE
 from chains.ports import Adapter
 from chains.solana.adapter import SolanaAdapter, SolanaSettings
 from chains.solana.codec import TOKEN_PROGRAM, token_account
+from custody.flows.ports import PoolControl
 from custody.ledger import transactions as tx
 from tests.chains.solana.localproviders import LocalUpstream
 from tests.custody.flows.fuse import Fuse, FusedUpstream
@@ -33,6 +34,8 @@ class Side(Protocol):
     coin: str
     token: str
     sent: list[str]
+    pool: PoolControl | None
+    """The real pool behind the adapter last made, where there is one."""
 
     def adapter(self, fuse: Fuse) -> Adapter:
         """A fresh adapter over this chain, whose broadcasts pass the fuse."""
@@ -86,6 +89,8 @@ class SolanaSide:
         self.token = str(mint)
         self.upstream = LocalUpstream(self.bank, one=lambda call, reply: reply, two=lambda call, reply: reply)
         self.sent: list[str] = []
+        self.pool: PoolControl | None = None
+        self.finalized = Commitment.FINALIZED
         self._pass_slots(2 + finalized_depth)
 
     def adapter(self, fuse: Fuse) -> Adapter:
