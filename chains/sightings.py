@@ -45,7 +45,7 @@ class Sightings:
 
     def callers(self, position: int, block_hash: str) -> int:
         """How many providers have called that block final, as far as is remembered."""
-        return sum(1 for marks in self._marks.values() if marks.get(position) == block_hash)  # ordered: a count
+        return sum(1 for marks in self._marks.values() if marks.get(position) == block_hash)
 
     def behind(self, provider: str, position: int) -> bool:
         """Whether the provider itself has called a later position final before."""
