@@ -24,8 +24,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     `capacity`: requests a second that the usable providers are believed to bear; `demand`: requests sent since the
     start, without backfill. `offered`, `answered`: questions at the head since the start, and those answered.
     `failing`: seconds since the chain could last be read, with `trouble` saying why not. `strikes`: proven lies so far,
-    `strike` the last one's reason. `attempt_age`: seconds that our oldest signed attempt has been out. `looked_ago`: since the
-    last look at the chain that succeeded. `surveys`, `canaries`: surveys made, and those that found a quorum.
+    `strike` the last one's reason. `attempt_age`: seconds that our oldest signed attempt has been out. `looked_ago`:
+    since the last look at the chain that succeeded. `surveys`, `canaries`: surveys made, and those with a quorum.
     """
 
     sources: tuple[SourceFact, ...]
