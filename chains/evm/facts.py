@@ -8,7 +8,7 @@ transfer to oneself moves is nothing. A log is what a token *says*: whether the 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
@@ -140,8 +140,8 @@ class _Change(msgspec.Struct, frozen=True):
 def check_whole(block: codec.FullBlock, traces: Sequence[codec.Trace] | None) -> None:
     """Raise `Retryable` (`inconsistent`) for a block or a trace answer that was visibly cut short.
 
-    A block without transactions must commit to none. A frame says how many it has called, and each transaction has
-    its top frame. (`traces` None: not asked for.)
+    A block without transactions must commit to none. A frame says how many it has called, which are numbered 0, 1, 2 …
+    and stand there once each, and each transaction has its top frame. (`traces` None: not asked for.)
     """
     if (not block.transactions) != (block.transactions_root == codec.EMPTY_ROOT):
         raise Retryable(
@@ -151,17 +151,19 @@ def check_whole(block: codec.FullBlock, traces: Sequence[codec.Trace] | None) ->
         )
     if traces is None:
         return
-    called: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    called: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for trace in traces:
         if trace.transaction_hash is not None and trace.trace_address:
-            called[trace.transaction_hash, tuple(trace.trace_address[:-1])] += 1
+            *caller, number = trace.trace_address
+            called.setdefault((trace.transaction_hash, tuple(caller)), []).append(number)
     tops = []
     for trace in traces:
         if trace.transaction_hash is None:
             continue
         if not trace.trace_address:
             tops.append(trace.transaction_hash)
-        if called.pop((trace.transaction_hash, tuple(trace.trace_address)), 0) != trace.subtraces:
+        numbers = called.pop((trace.transaction_hash, tuple(trace.trace_address)), [])
+        if len(numbers) != trace.subtraces or sorted(numbers) != list(range(len(numbers))):
             raise Retryable("inconsistent", f"frames of {trace.transaction_hash} are missing at {trace.trace_address}")
     if called or sorted(tops) != sorted(transaction.hash for transaction in block.transactions):
         raise Retryable("inconsistent", f"the traces of block {block.hash} are not those of its transactions")
@@ -197,18 +199,20 @@ def weigh(block: codec.FullBlock, logs: Sequence[codec.Log]) -> Weight:
 def internals(traces: Sequence[codec.Trace]) -> tuple[Internal, ...]:
     """The value moved below the top level, with every failed frame cut off together with all it had called.
 
-    DELEGATECALL, STATICCALL and CALLCODE move nothing from one account to another and are left out.
+    DELEGATECALL, STATICCALL and CALLCODE move nothing from one account to another and are left out. The trees must be
+    whole (`check_whole`): a frame is dead where its caller is, so each is looked at once, however many have failed.
     """
-    dead: dict[str, list[tuple[int, ...]]] = {}
-    for trace in traces:
-        if trace.error is not None and trace.transaction_hash is not None:
-            dead.setdefault(trace.transaction_hash, []).append(tuple(trace.trace_address))
+    dead: set[tuple[str, tuple[int, ...]]] = set()
+    for trace in sorted(traces, key=lambda one: len(one.trace_address)):
+        tx, place = trace.transaction_hash, tuple(trace.trace_address)
+        if tx is not None and (trace.error is not None or (place and (tx, place[:-1]) in dead)):
+            dead.add((tx, place))
     found = []
     for trace in traces:
         if trace.transaction_hash is None or not trace.trace_address:
             continue
         place = tuple(trace.trace_address)
-        if any(place[: len(root)] == root for root in dead.get(trace.transaction_hash, ())):
+        if (trace.transaction_hash, place) in dead:
             continue
         moved = _moved(trace)
         if moved is not None:

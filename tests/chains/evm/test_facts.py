@@ -255,6 +255,28 @@ def test_frames_that_moved_nothing_say_nothing(traces: list[Json]) -> None:
     assert found == NOTHING
 
 
+class Step(int):
+    """A frame's number that counts how often it is compared with another."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Step.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = int.__hash__
+
+
+def test_frames_are_compared_a_few_times_each_however_many_have_failed() -> None:
+    """Whoever sends a transaction chooses how many of its calls fail."""
+    count = 300
+    failed = msgspec.convert([call([n], error="Out of gas") for n in range(count)], list[codec.Trace])
+    traces = [msgspec.structs.replace(one, trace_address=[Step(n)]) for n, one in enumerate(failed)]
+    Step.compared = 0
+    assert facts.internals(traces) == ()
+    assert Step.compared <= count
+
+
 def test_a_brother_of_a_dead_frame_lives() -> None:
     traces = [call([]), call([1], OTHER, error="Reverted"), call([1, 0]), call([10]), call([11, 1])]
     found = concluded(blocks.transaction(STRANGER, OTHER, 6), blocks.receipt([]), traces=traces)
@@ -287,6 +309,10 @@ def test_a_bequest_and_a_creation_move_value() -> None:
         ([([], 1), ([0, 0], 0)], False),
         ([([], 0), ([0, 0], 0)], False),
         ([([], 1), ([0], 0), ([], 1)], False),
+        ([([], 2), ([0], 0), ([0], 0)], False),
+        ([([], 2), ([0], 0), ([7], 0)], False),
+        ([([], 10**12), ([0], 0)], False),
+        ([([], 2), ([1], 0), ([0], 0)], True),
     ],
 )
 def test_trace_trees_are_whole(frames: list[tuple[list[int], int]], whole: bool) -> None:
