@@ -12,7 +12,10 @@ from chains.errors import Ambiguous, ChainError, Integrity, NoProvider, Permanen
 from chains.evm import broadcaster, composer
 from chains.evm.rpc import EvmRpc
 from chains.pool.calls import Answer, Call
+from chains.pool.classify import EVM
 from chains.ports import Sent
+from tests.chains.evm.madechain import FINAL, MadeChain
+from tests.chains.lyingproviders import LyingProviders, Temper, failing, honest, silent
 
 T = TypeVar("T")
 
@@ -152,3 +155,18 @@ async def test_another_hash_is_a_strike() -> None:
 def test_what_a_provider_said_is_kept_for_people() -> None:
     decided, _ = broadcaster.decide([said(POOR)], TX)
     assert "insufficient funds for gas" in decided.detail
+
+
+async def test_a_failure_is_no_absence() -> None:
+    def receipts(temper: Temper) -> Temper:
+        return lambda call, reply: temper(call, reply) if call.method == "eth_getTransactionReceipt" else reply
+
+    def marks(temper: Temper) -> Temper:
+        return lambda call, reply: temper(call, reply) if call.method == "eth_getBlockByNumber" else reply
+
+    broken = receipts(lambda call, reply: {"id": 1, "result": {"status": "nonsense"}})
+    refusing = receipts(failing(-32601, "no such method"))
+    tempers = {"a": honest, "b": receipts(silent), "c": refusing, "d": broken, "e": marks(silent)}
+    upstream = LyingProviders("ethereum", EVM, MadeChain().says, tempers)
+    found = await broadcaster.Broadcaster("ethereum", EvmRpc(upstream)).absence(TX)
+    assert [(one.provider, one.found, one.finalized_height) for one in found] == [("a", False, FINAL)]
