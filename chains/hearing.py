@@ -37,6 +37,25 @@ async def ask(upstream: Upstream, provider: str, call: Call, decoder: msgspec.js
     return await upstream.call_from(provider, call, decoder)
 
 
+async def opinions(upstream: Upstream, call: Call, decoder: msgspec.json.Decoder[T]) -> tuple[T, ...]:
+    """What each provider says, in what is no fact but a guess, such as a price: whoever answers in time. Where nobody
+    does, or there is only one, one answer with all the pool's patience. Raises what `Upstream.call` raises."""
+    if len(upstream.providers()) > 1:
+        answers = await upstream.call_each(call, decoder)
+        said = tuple(answer.value for answer in answers if answer.value is not None)
+        if said:
+            return said
+    return (await upstream.call(call, decoder),)
+
+
+def fair(opinions: Sequence[int], required: int) -> int:
+    """One number out of several opinions that fewer than `required` liars move neither up nor down: the `required`-th
+    from the top. Where there are too few for that, the highest: a price too high meets a cap, one too low gets stuck.
+    """
+    ranked = sorted(opinions, reverse=True)
+    return ranked[required - 1] if len(ranked) > required else ranked[0]
+
+
 def urgency(first: bool, pressing: Priority) -> Priority:
     """How urgent a question is: second opinions go after first ones, and nothing of a backlog before it."""
     return pressing if first or pressing > Priority.QUORUM else Priority.QUORUM

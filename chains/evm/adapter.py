@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
@@ -11,7 +12,7 @@ from chains.evm import codec, composer, facts
 from chains.evm.broadcaster import Broadcaster
 from chains.evm.rpc import EvmRpc
 from chains.evm.watcher import Watcher
-from chains.hearing import Hearing, check_identity, urgency
+from chains.hearing import Hearing, check_identity, fair, urgency
 from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
 from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
@@ -179,7 +180,8 @@ class EvmAdapter:
         bump: Draft | None = None,
     ) -> Draft:
         """See the port. Raises `Permanent`: `would_fail`, `fee_above_cap`, `gas_above_cap`, `draft_invalid`."""
-        fees = price(await self._rpc.next_base_fee(), await self._rpc.tip(), self._settings)
+        base, tip = await asyncio.gather(self._rpc.next_base_fees(), self._rpc.tips())
+        fees = price(fair(base, self._quorum), fair(tip, self._quorum), self._settings)
         if bump is not None:
             if bump.nonce != nonce or bump.sender != sender:
                 raise Permanent("draft_invalid", "a bump keeps the sender and the nonce of what it replaces")

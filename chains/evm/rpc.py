@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from chains.errors import Retryable
 from chains.evm import codec
-from chains.hearing import ask
+from chains.hearing import ask, opinions
 from chains.pool.calls import Answer, Call, Priority, Upstream
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class _Located(msgspec.Struct):
 
 
 class _FeeHistory(msgspec.Struct, rename="camel"):
-    base_fee_per_gas: list[codec.Quantity]
+    base_fee_per_gas: Annotated[list[codec.Quantity], msgspec.Meta(min_length=1)]
 
 
 _LOCATED: msgspec.json.Decoder[_Located | None] = msgspec.json.Decoder(_Located | None)
@@ -158,18 +158,17 @@ class EvmRpc:
         asked = {"from": sender, "to": to, "value": hex(value), "data": "0x" + data.hex()}
         return await self._number(_call("eth_estimateGas", (asked,), Priority.LIVE))
 
-    async def next_base_fee(self) -> int:
-        """The base fee of the block that comes next, in wei per gas (the last entry of `eth_feeHistory`)."""
-        call = _call("eth_feeHistory", ("0x1", LATEST, []), Priority.LIVE)
-        fees = (await self.upstream.call(call, _FEE_HISTORY)).base_fee_per_gas
-        if not fees:
-            raise codec.malformed("fee history", fees)
-        return codec.quantity(fees[-1])
+    async def next_base_fees(self) -> tuple[int, ...]:
+        """The base fee of the block that comes next, in wei per gas (the last entry of `eth_feeHistory`), by the words
+        of all who answer."""
+        call = _call("eth_feeHistory", ("0x1", LATEST, []), Priority.LIVE, SOON)
+        told = await opinions(self.upstream, call, _FEE_HISTORY)
+        return tuple(codec.quantity(one.base_fee_per_gas[-1]) for one in told)
 
-    async def tip(self) -> int:
-        """The priority fee that the provider suggests, in wei per gas."""
-        call = _call("eth_maxPriorityFeePerGas", (), Priority.LIVE)
-        return await self._number(call)
+    async def tips(self) -> tuple[int, ...]:
+        """The priority fee that each who answers suggests, in wei per gas."""
+        call = _call("eth_maxPriorityFeePerGas", (), Priority.LIVE, SOON)
+        return tuple(codec.quantity(one) for one in await opinions(self.upstream, call, _QUANTITY))
 
     async def _number(self, call: Call) -> int:
         answer = await self.upstream.call(call, _QUANTITY)

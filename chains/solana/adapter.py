@@ -13,7 +13,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from chains.errors import AddressError, Permanent, Retryable, cap
-from chains.hearing import Hearing, check_identity, order, urgency
+from chains.hearing import Hearing, check_identity, fair, order, urgency
 from chains.observations import NATIVE, Absence, Balance, Block, Head, Range, Source
 from chains.pool.calls import Priority, Upstream
 from chains.ports import Broadcast, Draft, Payment, Token, WatchList
@@ -190,7 +190,8 @@ class SolanaAdapter:
         consumed = await self._simulate(message)
         above, below = HEADROOM
         limit = min(composer.MAX_COMPUTE, max(1, -(-consumed * above // below)))
-        price = bid(await self._rpc.recent_fees(composer.writable_accounts(message)), self._settings)
+        fees = await self._rpc.recent_fees(composer.writable_accounts(message))
+        price = fair([bid(told, self._settings) for told in fees], self._quorum)
         priced = {"compute_limit": str(limit), "compute_price": str(price)}
         return msgspec.structs.replace(draft, parameters=priced)
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from chains.errors import Integrity, NoProvider, Permanent, Retryable, Verdict, cap
-from chains.hearing import ask
+from chains.hearing import ask, opinions
 from chains.pool.calls import Answer, Call, Priority, Upstream
 from chains.solana.codec import Count, Header, Units, WireBlock
 
@@ -247,10 +247,11 @@ class SolanaRpc:
         """Lamports that keep an account of `size` data bytes alive. The parameters change: always ask."""
         return await self.upstream.call(_call("getMinimumBalanceForRentExemption", size, at=Priority.LIVE), _UNITS)
 
-    async def recent_fees(self, writable: tuple[str, ...]) -> list[RecentFee]:
-        """What recent transactions paid to write the same accounts."""
-        call = _call("getRecentPrioritizationFees", list(writable[:FEE_ACCOUNTS]), at=Priority.LIVE)
-        return await self.upstream.call(call, _FEES)
+    async def recent_fees(self, writable: tuple[str, ...]) -> tuple[list[RecentFee], ...]:
+        """What recent transactions paid to write the same accounts, by the words of all who answer."""
+        accounts = list(writable[:FEE_ACCOUNTS])
+        call = _call("getRecentPrioritizationFees", accounts, at=Priority.LIVE, deadline=SOON)
+        return await opinions(self.upstream, call, _FEES)
 
     async def simulate(self, raw: bytes) -> Simulation:
         """Run an unsigned transaction against the confirmed bank, with its own blockhash."""

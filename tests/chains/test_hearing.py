@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.errors import ChainError, Integrity, NoProvider, Retryable
-from chains.hearing import Hearing, check_identity, urgency
+from chains.hearing import Hearing, check_identity, fair, urgency
 from chains.pool.calls import Priority
 from chains.sightings import LEAP, REMEMBERED, Sightings
 from tests.upstream_direct import DirectUpstream
@@ -117,6 +118,24 @@ def test_which_chain_it_is(
         with pytest.raises(error):
             check_identity(upstream, "1", said, required)
     assert [provider for provider, _ in upstream.strikes] == struck
+
+
+@pytest.mark.parametrize(
+    ("opinions", "required", "expected"),
+    [
+        ([7], 1, 7),
+        ([7], 2, 7),
+        ([7, 0], 2, 7),
+        ([7, 8, 0], 2, 7),
+        ([7, 8, 10**30], 2, 8),
+        ([7, 8, 9], 3, 9),
+        ([7, 8, 9, 0, 10**30], 2, 9),
+        ([5, 6], 1, 6),
+    ],
+)
+def test_a_fair_price(opinions: list[int], required: int, expected: int) -> None:
+    for ordered in permutations(opinions):
+        assert fair(ordered, required) == expected
 
 
 def test_a_final_hash_that_changes_is_noticed_and_the_first_one_stays() -> None:

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chains.errors import Permanent
-from chains.evm.adapter import EvmSettings, Fees, bumped, price
+from chains.errors import Permanent, Retryable
+from chains.evm.adapter import EvmAdapter, EvmSettings, Fees, bumped, price
+from chains.observations import NATIVE
+from chains.pool.calls import Call
+from chains.pool.classify import EVM
+from chains.ports import Draft, Payment, Token
+from tests.chains.evm.blocks import HOT, OTHER
+from tests.chains.lyingproviders import LyingProviders, Reply, Temper, failing, honest, silent
 
 SETTINGS = EvmSettings(chain="ethereum", chain_id=1, max_fee=1000, max_tip=50)
 
@@ -61,3 +67,44 @@ def test_a_bump_always_replaces(max_fee: int, tip: int, fresh: int, fresh_tip: i
     assert fees.max_fee * 1000 >= max_fee * 1125
     assert fees.tip * 1000 >= tip * 1125
     assert fees.tip <= fees.max_fee <= SETTINGS.max_fee
+
+
+def says(call: Call) -> Reply:
+    fees = {"baseFeePerGas": ["0x63", "0x64"]}
+    return {"id": 1, "result": {"eth_feeHistory": fees, "eth_maxPriorityFeePerGas": "0xa"}.get(call.method, "0x")}
+
+
+def claiming(fee: int) -> Temper:
+    def temper(call: Call, reply: Reply) -> Reply:
+        said = {"eth_feeHistory": {"baseFeePerGas": [hex(fee)]}, "eth_maxPriorityFeePerGas": hex(fee)}
+        return {"id": 1, "result": said[call.method]} if call.method in said else reply
+
+    return temper
+
+
+async def drafted(*tempers: Temper) -> tuple[int, int]:
+    upstream = LyingProviders("ethereum", EVM, says, {f"p{n}": temper for n, temper in enumerate(tempers)})
+    paying = (Payment(source=HOT, recipient=OTHER, token=NATIVE, amount=5),)
+    coin = (Token(address=NATIVE, decimals=18),)
+    adapter = EvmAdapter(SETTINGS, upstream)
+    found: Draft = await adapter.draft(HOT, paying, nonce=0, blockhash=None, tokens=coin)
+    return int(found.parameters["max_fee"]), int(found.parameters["max_priority_fee"])
+
+
+@pytest.mark.parametrize("fee", [0, 10**30])
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_no_single_provider_names_the_price(at: int, fee: int) -> None:
+    tempers: list[Temper] = [honest, honest]
+    tempers.insert(at, claiming(fee))
+    assert await drafted(*tempers) == (210, 10)
+
+
+async def test_a_price_is_had_from_whoever_tells_one() -> None:
+    nothing: Temper = lambda call, reply: (  # noqa: E731  a temper like the others
+        {"id": 1, "result": {"baseFeePerGas": []}} if call.method == "eth_feeHistory" else reply
+    )
+    for others in ((silent, silent), (failing(-32601, "no such method"), silent), (nothing, nothing), ()):
+        assert await drafted(honest, *others) == (210, 10)
+    assert await drafted(claiming(0), honest) == (210, 10), "one against one: too low gets stuck"
+    with pytest.raises(Retryable):
+        await drafted(silent, silent)

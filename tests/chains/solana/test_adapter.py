@@ -337,6 +337,20 @@ async def test_a_balance_is_what_enough_providers_say() -> None:
     assert (await alone.adapter.balance(name(HOT), NATIVE)).amount == held + 1, "one configured: one word"
 
 
+@pytest.mark.parametrize("fee", [0, 10**30])
+@pytest.mark.parametrize("at", [0, 1, 2])
+async def test_no_single_provider_names_the_price(at: int, fee: int) -> None:
+    def paying(price: int) -> Temper:
+        told = {"id": 1, "result": [{"slot": 1, "prioritizationFee": price}]}
+        return lambda call, reply: told if call.method == "getRecentPrioritizationFees" else reply
+
+    tempers = [paying(12_345), paying(12_345)]
+    tempers.insert(at, paying(fee))
+    bench = Bench(**{f"p{n}": temper for n, temper in enumerate(tempers)})
+    draft = await bench.draft(bench.pay(BOB, SOL))
+    assert draft.parameters["compute_price"] == "12345"
+
+
 async def test_absence_leaves_out_whoever_contradicts_himself() -> None:
     """A lagging node behind a good one's address knows nothing of what the good one saw: its null is no evidence."""
 
