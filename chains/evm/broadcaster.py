@@ -93,8 +93,9 @@ class Broadcaster:
         return result
 
     async def absence(self, tx: str) -> tuple[Absence, ...]:
-        """See `chains.ports.Adapter.absence`. Each provider's finalized block is asked for first, so "absent" is said
-        of a state at least as new as the context that is named."""
+        """See `chains.ports.Adapter.absence`. Each provider's finalized block is asked for first, so that the node that
+        named it says "absent" of a state at least as new. Behind an address with several nodes another one may answer,
+        and nothing in its answer tells how far it is: one more reason why no single provider's word is enough."""
         finalized = await self._rpc.headers(FINALIZED)
         heights = {a.provider: codec.quantity(a.value.number) for a in finalized if a.value is not None}
         receipts = await self._rpc.receipts_each(tx)

@@ -70,8 +70,9 @@ class Watcher:
         self.doubts: Counter[tuple[str, str]] = Counter()
 
     async def head(self) -> Head:
-        """The newest confirmed block by one provider's word, for people; and the newest that a quorum has finalized
-        and tells alike, where a first cursor may start. Raises `Retryable` (`not_yet`, `unproven`)."""
+        """The newest confirmed block of a slot that a quorum has reached, told by one provider, for people; and the
+        newest that a quorum has finalized and tells alike, where a first cursor may start. Raises `Retryable`
+        (`not_yet`, `unproven`)."""
         slot = await self._newest(FINALIZED)
         finalized = await self.block(slot)
         if finalized is None:
