@@ -21,7 +21,7 @@ from custody.flows.roster import Roster
 from custody.ledger.holds import Scope, in_force, stopping
 from custody.ledger.lifecycle import WithdrawalState
 from custody.ledger.outcomes import NATIVE
-from custody.ledger.state import Withdrawal
+from custody.ledger.state import Hold, Withdrawal
 from custody.ledger.transactions import Purpose
 from custody.sequencer import Busy
 from custody.views.books import Books
@@ -95,6 +95,12 @@ class Payouts:
             waiting.update(self._desk.troubles())
             return
         holds = in_force(self._books.state)
+        stopped = _for_all(holds, Scope(direction="withdrawals", chain=self.chain, wallet=wallet.address))
+        if stopped:
+            # However many wait: in a long pause that is everybody.
+            waiting.update(dict.fromkeys((name for name, _ in queued), f"held by {', '.join(stopped)}"))
+            waiting.update(self._desk.troubles())
+            return
         now = asyncio.get_running_loop().time()
         most = max(1, int(self._settings.in_flight * self._share()))
         out = self._out()
@@ -186,3 +192,8 @@ class Payouts:
         )
         self._condition.waiting[name] = why
         _log.info("withdrawal_waits", chain=self.chain, withdrawal=name, why=why)
+
+
+def _for_all(holds: tuple[tuple[str, Hold], ...], scope: Scope) -> tuple[str, ...]:
+    """The ids of holds that stop every withdrawal of a chain, whatever its asset and account."""
+    return stopping(((name, hold) for name, hold in holds if not (hold.asset or hold.account)), scope)
