@@ -38,7 +38,6 @@ def test_a_good_answer_is_the_raw_result(body: bytes, result: bytes) -> None:
         (200, b"", Shape.NOT_JSON),
         (200, b'{"id":7,"result":' + b"[" * 5_000, Shape.NOT_RPC),
         (200, b"[" * 5_000, Shape.BATCH),
-        (200, b'{"id":7,"error":{"code":1,"message":"m","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}}", Shape.NOT_RPC),
         (200, b'{"id":7,"result":', Shape.NOT_RPC),
         (200, b"{}", Shape.NOT_RPC),
         (200, b'{"id":7}', Shape.NOT_RPC),
@@ -115,3 +114,14 @@ def test_a_code_in_quotes_is_a_number_or_none(code: str, read_as: int | None) ->
     answer = read(7, 200, {}, body)
     assert isinstance(answer, Evidence)
     assert answer.code == read_as
+
+
+@pytest.mark.parametrize("depth", [10, 1_000, 5_000, 200_000])
+def test_brackets_within_brackets_break_nothing(depth: int) -> None:
+    """How deep is too deep is the interpreter's to say; either way it is a bad answer, and nothing worse."""
+    data = b"[" * depth + b"]" * depth
+    error = read(7, 200, {}, b'{"id":7,"error":{"code":1,"message":"m","data":' + data + b"}}")
+    assert isinstance(error, Evidence)
+    assert error.shape in (Shape.ERROR, Shape.NOT_RPC)
+    good = read(7, 200, {}, b'{"id":7,"result":' + data + b"}")
+    assert isinstance(good, msgspec.Raw) or good.shape is Shape.NOT_RPC
