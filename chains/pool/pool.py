@@ -21,7 +21,6 @@ import msgspec
 from chains.errors import UNREADABLE, ChainError, NoProvider, Retryable, cap
 from chains.pool.admission import Admission
 from chains.pool.calls import Answer, Call, Priority
-from chains.pool.classify import Blame
 from chains.pool.events import PoolEvents, ProviderHealth, Traffic, Unobserved
 from chains.pool.flights import Flight, Flights
 from chains.pool.limiter import Accounts
@@ -39,9 +38,6 @@ _HEAVY = MethodClass.HEAVY
 
 _SLUGGISH = 2.0
 """A provider that takes so many times as long as the quickest is asked last by those who may choose."""
-
-
-_SUCCESS = Blame.SUCCESS
 
 
 class _Overheard(Generic[T]):

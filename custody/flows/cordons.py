@@ -13,8 +13,8 @@ import structlog
 
 from chains.pool.breaker import State
 from custody.flows.deposits import accepted
+from custody.flows.holding import hold_automatically
 from custody.flows.ports import PoolControl
-from custody.ledger import transactions as tx
 from custody.ledger.holds import in_force
 from custody.views.books import Books
 from custody.voice import Voice
@@ -65,24 +65,14 @@ class Cordons:
         self.follow()
 
     async def _record(self, provider: str, reason: str) -> None:
-        height = 0 if self._books.link is None else self._books.link.height
-        answer = await self._voice.say(
-            lambda ledger, seq: tx.HoldSet(
-                ledger=ledger,
-                seq=seq,
-                hold=f"auto:integrity:{self._chain}:{provider}:{height}",
-                chain=self._chain,
-                asset="",
-                account="",
-                wallet="",
-                provider=provider,
-                direction="all",
-                origin="auto",
-                cause="integrity",
-                reason=reason[:500],
-                actor="auto",
-                until=0,
-            )
+        answer = await hold_automatically(
+            self._voice,
+            self._books,
+            cause="integrity",
+            direction="all",
+            reason=reason,
+            chain=self._chain,
+            provider=provider,
         )
         _log.error(
             "provider_quarantined", chain=self._chain, provider=provider, accepted=accepted(answer), reason=reason

@@ -22,6 +22,7 @@ from chains.ports import Adapter
 from custody.flows.condition import Condition
 from custody.flows.cordons import Cordons
 from custody.flows.deposits import accepted
+from custody.flows.holding import hold_automatically
 from custody.flows.ports import PoolControl
 from custody.ledger import transactions as tx
 from custody.ledger.lifecycle import AttemptState
@@ -325,24 +326,8 @@ class PauseController:
         return next((item for item in own if item[1].direction in (direction, "both")), None)
 
     async def _hold(self, cause: str, direction: str, reason: str) -> None:
-        height = 0 if self._books.link is None else self._books.link.height
-        answer = await self._voice.say(
-            lambda ledger, seq: tx.HoldSet(
-                ledger=ledger,
-                seq=seq,
-                hold=f"auto:{cause}:{self._chain}:{direction}:{height}",
-                chain=self._chain,
-                asset="",
-                account="",
-                wallet="",
-                provider="",
-                direction=direction,
-                origin="auto",
-                cause=cause,
-                reason=reason[:500],
-                actor="auto",
-                until=0,
-            )
+        answer = await hold_automatically(
+            self._voice, self._books, cause=cause, direction=direction, reason=reason, chain=self._chain
         )
         _log.warning(
             "held", chain=self._chain, direction=direction, cause=cause, accepted=accepted(answer), reason=reason

@@ -15,9 +15,9 @@ import structlog
 
 from custody.envelope.envelopes import Envelope
 from custody.flows.deposits import accepted
+from custody.flows.holding import hold_automatically
 from custody.journal.block import block_hash
 from custody.journal.journal import Journal
-from custody.ledger import transactions as tx
 from custody.sequencer import Busy
 from custody.signing.client import SignerClient, SignerRefused, SignerUnreachable
 from custody.signing.protocol import Standing
@@ -133,23 +133,5 @@ class SignerLink:
         """Everything stops until two admins have joined the histories again."""
         if any(hold.cause == "divergence" for _, hold in self._books.state.holds.rows()):
             return
-        height = 0 if self._books.link is None else self._books.link.height
-        answer = await self._relay.say(
-            lambda ledger, seq: tx.HoldSet(
-                ledger=ledger,
-                seq=seq,
-                hold=f"auto:divergence:{height}",
-                chain="",
-                asset="",
-                account="",
-                wallet="",
-                provider="",
-                direction="all",
-                origin="auto",
-                cause="divergence",
-                reason=why[:500],
-                actor="auto",
-                until=0,
-            )
-        )
+        answer = await hold_automatically(self._relay, self._books, cause="divergence", direction="all", reason=why)
         _log.error("divergence", accepted=accepted(answer), reason=why)
